@@ -1,0 +1,120 @@
+"""What the catalog knows of an LLM and of a GPU.
+
+A `ModelSpec` carries the fields of a Hugging Face ``config.json`` under their own
+names; a `GpuSpec` the figures of a data sheet in SI units.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["CatalogEntry", "GpuSpec", "ModelSpec"]
+
+
+class CatalogEntry(BaseModel):
+    """What every entry has: a name, and the other names it goes by."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str = Field(min_length=1)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Every name this entry is found by."""
+        return (self.name, *self.aliases)
+
+
+class ModelSpec(CatalogEntry):
+    """One LLM's architecture.
+
+    Attributes
+    ----------
+    hidden_size : int
+        Width d of the residual stream.
+    num_key_value_heads : int
+        Heads of K and V; equal to `num_attention_heads` without grouping.
+    intermediate_size : int
+        Width f of one (expert's) feed-forward layer.
+    num_local_experts, num_experts_per_tok : int
+        1 and 1 for a dense model.
+    """
+
+    hf_repo: str = ""
+    hidden_size: int = Field(gt=0)
+    num_hidden_layers: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    num_key_value_heads: int = Field(gt=0)
+    intermediate_size: int = Field(gt=0)
+    num_local_experts: int = Field(default=1, gt=0)
+    num_experts_per_tok: int = Field(default=1, gt=0)
+    vocab_size: int = Field(default=32000, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_must_divide_the_width(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            msg = (
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+            raise ValueError(msg)
+        if self.num_experts_per_tok > self.num_local_experts:
+            msg = (
+                f"num_experts_per_tok {self.num_experts_per_tok} exceeds "
+                f"num_local_experts {self.num_local_experts}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """Every name this entry is found by."""
+        return (*super().known_names, *((self.hf_repo,) if self.hf_repo else ()))
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def kv_width(self) -> int:
+        """Width of K (and of V): key-value heads x head size."""
+        return self.num_key_value_heads * self.head_size
+
+    @property
+    def is_moe(self) -> bool:
+        """Whether the feed-forward layers are a mixture of experts."""
+        return self.num_local_experts > 1
+
+    @property
+    def active_expert_ratio(self) -> float:
+        """Experts used per token / experts; 1 for a dense model."""
+        return self.num_experts_per_tok / self.num_local_experts
+
+
+class GpuSpec(CatalogEntry):
+    """One GPU's data sheet.
+
+    Attributes
+    ----------
+    peak_bf16_flops : float
+        Dense BF16 tensor-core peak, FLOP/s.
+    memory_bandwidth : float
+        Bytes/s.
+    bandwidth_efficiency : float
+        Share of the bandwidth a streaming kernel reaches.
+    memory_bytes : int
+        Device memory, bytes.
+    """
+
+    peak_bf16_flops: float = Field(gt=0)
+    memory_bandwidth: float = Field(gt=0)
+    bandwidth_efficiency: float = Field(gt=0, le=1)
+    memory_bytes: int = Field(gt=0)
+
+    @property
+    def machine_balance(self) -> float:
+        """FLOP per byte above which a kernel is limited by compute, not memory."""
+        return self.peak_bf16_flops / (self.memory_bandwidth * self.bandwidth_efficiency)

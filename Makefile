@@ -1,0 +1,42 @@
+# Every target sets up what it needs first; scripts/bootstrap.py leaves a complete .venv alone.
+#   make setup EXTRA=cuda12      make test ARGS="tests/splits -k lomo"      make study OUT=runs/first
+PYTHON ?= python3
+EXTRA ?=
+ARGS ?=
+OUT ?=
+# pytest workers; 1 runs in this process, which is what a debugger needs.
+JOBS ?= auto
+
+BIN := .venv/bin
+BOOTSTRAP := $(PYTHON) scripts/bootstrap.py $(if $(EXTRA),--extra $(EXTRA))
+CHECKED := src scripts tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test lint lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## make .venv with .venv/bin/gpucv in it (EXTRA=cpu, cuda12 or cuda13)
+	@$(BOOTSTRAP)
+
+study: setup ## run the embedded study (OUT=folder)
+	$(BIN)/gpucv run examples/h3-generalization.toml $(if $(OUT),--out "$(OUT)")
+
+test: ## run the tests with coverage (ARGS="tests/splits -k lomo", JOBS=1)
+	@$(BOOTSTRAP) --group test
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) \
+	  --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: ## check style, format and types
+	@$(BOOTSTRAP) --group lint
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy
+
+lock: ## pin the newest versions that fit the lock (ARGS=--upgrade for newer ones; needs uv)
+	$(PYTHON) scripts/lock.py $(ARGS)
+
+clean: ## remove .venv, caches and build outputs; runs stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	find src scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,6 +35,7 @@ __all__ = [
     "StudyError",
     "TraceError",
     "nearest",
+    "shown",
 ]
 
 
@@ -88,3 +89,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name closest to `name`, else ``""``."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {match[0]!r}?" if match else ""
+
+
+def shown(value: object) -> str:
+    """Return `value` as a message shows it: on one line, and no longer than 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

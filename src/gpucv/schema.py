@@ -13,6 +13,7 @@ from typing import Literal
 
 __all__ = [
     "EXPERIMENT_COLUMNS",
+    "PROTOCOL",
     "RUN_SCHEMA",
     "STEP_COLUMNS",
     "STEP_TABLE_SCHEMA",
@@ -24,6 +25,8 @@ __all__ = [
 
 STUDY_SCHEMA = 1
 """Version of the study file (``schema = 1``)."""
+PROTOCOL = 1
+"""Version of how a fold is made and scored; raised whenever equal inputs give other results."""
 RUN_SCHEMA = 1
 """Version of the run folder and every file in it."""
 STEP_TABLE_SCHEMA = 1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from gpucv.catalog.entries import CatalogEntry, GpuSpec, ModelSpec
-from gpucv.errors import StudyError, nearest
+from gpucv.errors import DataError, StudyError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,14 +32,20 @@ def _key(name: str) -> str:
 
 
 class NameIndex(Generic[Entry]):
-    """Entries found by name or alias, later entries replacing earlier ones."""
+    """Entries found by name or alias, later entries replacing earlier ones.
+
+    An entry with the name of an earlier one also takes over that one's aliases, so
+    that no recording finds the old facts under another spelling.
+    """
 
     def __init__(self, kind: str, entries: Iterable[Entry]) -> None:
         self._kind = kind
         self._by_key: dict[str, Entry] = {}
         for entry in entries:
-            for name in entry.known_names:
-                self._by_key[_key(name)] = entry
+            name = _key(entry.name)
+            inherited = [key for key, old in self._by_key.items() if _key(old.name) == name]
+            for key in (*inherited, *map(_key, entry.known_names)):
+                self._by_key[key] = entry
 
     def find(self, name: str) -> Entry | None:
         """Return the entry called `name` (any alias, any case), or None."""
@@ -50,7 +56,7 @@ class NameIndex(Generic[Entry]):
 
         Raises
         ------
-        StudyError
+        DataError
             If nothing of that name is known; the message says how to add it.
         """
         entry = self.find(name)
@@ -61,7 +67,7 @@ class NameIndex(Generic[Entry]):
                 f"[[catalog.{self._kind}s]]"
                 + (" (config = 'path/to/config.json')" if self._kind == "model" else "")
             )
-            raise StudyError(msg)
+            raise DataError(msg)
         return entry
 
     def entries(self) -> tuple[Entry, ...]:

@@ -6,11 +6,14 @@ names; a `GpuSpec` the figures of a data sheet in SI units.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["CatalogEntry", "GpuSpec", "ModelSpec"]
+
+# Bounded, so that no product of sizes overflows float64.
+Size = Annotated[int, Field(gt=0, le=1_000_000_000)]
 
 
 class CatalogEntry(BaseModel):
@@ -43,14 +46,14 @@ class ModelSpec(CatalogEntry):
     """
 
     hf_repo: str = ""
-    hidden_size: int = Field(gt=0)
-    num_hidden_layers: int = Field(gt=0)
-    num_attention_heads: int = Field(gt=0)
-    num_key_value_heads: int = Field(gt=0)
-    intermediate_size: int = Field(gt=0)
-    num_local_experts: int = Field(default=1, gt=0)
-    num_experts_per_tok: int = Field(default=1, gt=0)
-    vocab_size: int = Field(default=32000, gt=0)
+    hidden_size: Size
+    num_hidden_layers: Size
+    num_attention_heads: Size
+    num_key_value_heads: Size
+    intermediate_size: Size
+    num_local_experts: Size = 1
+    num_experts_per_tok: Size = 1
+    vocab_size: Size = 32000
 
     @model_validator(mode="after")
     def _heads_must_divide_the_width(self) -> Self:
@@ -82,6 +85,29 @@ class ModelSpec(CatalogEntry):
     def kv_width(self) -> int:
         """Width of K (and of V): key-value heads x head size."""
         return self.num_key_value_heads * self.head_size
+
+    @property
+    def flops_per_token(self) -> float:
+        """FLOP of all layers for one token, attention over the context not counted."""
+        return self.num_hidden_layers * (
+            2 * self._attention_weights + 2 * self._expert_weights * self.active_expert_ratio
+        )
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of all layers' BF16 weights, one expert of each layer counted.
+
+        The least any step reads, whichever experts its tokens choose.
+        """
+        return 2 * self.num_hidden_layers * (self._attention_weights + self._expert_weights)
+
+    @property
+    def _attention_weights(self) -> int:
+        return self.hidden_size * (self.hidden_size + 2 * self.kv_width) + self.hidden_size**2
+
+    @property
+    def _expert_weights(self) -> int:
+        return 3 * self.hidden_size * self.intermediate_size
 
     @property
     def is_moe(self) -> bool:

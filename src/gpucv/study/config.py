@@ -1,0 +1,295 @@
+"""A study, typed: what to run, with every key, its type, its bounds and its default.
+
+One TOML file becomes one frozen `Study`. Unknown keys are errors. Options exist
+here and nowhere else: everything below takes these objects.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from gpucv.catalog import GpuSpec
+from gpucv.schema import DURATION_US, EXPERIMENT, STEP_ID, STUDY_SCHEMA
+
+__all__ = [
+    "CatalogSpec",
+    "DataSpec",
+    "ExecutionSpec",
+    "FeatureSpec",
+    "ModelEntry",
+    "PredictorSpec",
+    "SchemeSpec",
+    "Study",
+    "ValidationSpec",
+    "VerdictSpec",
+]
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class DataSpec(_Section):
+    """Which rows to learn from, and which column is the measured time.
+
+    Attributes
+    ----------
+    steps : tuple of str
+        Files, folders or globs in any mix of parquet, CSV and OTLP recordings;
+        relative ones are looked for beside the study file, then in the current folder.
+    target : str
+        The column predicted; its unit is that of the column.
+    experiment, order_by : str
+        The column that names a recording, and the one that orders rows within it.
+    bad_rows : {"stop", "drop"}
+        Rows with a missing, non-finite or negative target, or a repeated
+        (experiment, order_by) key: end the run, or leave them out and count them.
+    audit : {"stop", "warn", "off"}
+        What a failed audit of the target does. The audit of this version only
+        warns, so "stop" and "warn" act alike.
+    constants : dict
+        Columns the data lacks, with the one value they have everywhere
+        (``gpu = "h100"``).
+    """
+
+    steps: tuple[str, ...] = ()
+    target: Name = DURATION_US
+    experiment: Name = EXPERIMENT
+    order_by: Name = STEP_ID
+    bad_rows: Literal["stop", "drop"] = "stop"
+    audit: Literal["stop", "warn", "off"] = "stop"
+    constants: dict[str, str | int | float] = Field(default_factory=dict)
+
+
+class FeatureSpec(_Section):
+    """A named feature set, numeric columns of the data as they are, or both.
+
+    Naming columns alone means those columns alone.
+    """
+
+    set: Literal["physics-30", ""] = "physics-30"
+    columns: tuple[Name, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _columns_alone_mean_no_set(cls, raw: Any) -> Any:
+        columns = raw.get("columns") if isinstance(raw, dict) else None
+        if not isinstance(columns, list):
+            return raw
+        alone = {"set": ""} if columns else {}
+        # Behind a validator all input counts as Python's, whose strict arrays are tuples.
+        return {**alone, **raw, "columns": tuple(columns)}
+
+    @model_validator(mode="after")
+    def _columns_must_be_distinct(self) -> Self:
+        repeated = sorted({c for c in self.columns if self.columns.count(c) > 1})
+        if repeated:
+            msg = f"columns named twice: {', '.join(repeated)}"
+            raise ValueError(msg)
+        if not self.set and not self.columns:
+            msg = "names no feature: give set = 'physics-30' or columns"
+            raise ValueError(msg)
+        return self
+
+
+class ValidationSpec(_Section):
+    """Which of the rows not held out watch the fit instead of feeding it.
+
+    Attributes
+    ----------
+    fraction : float
+        Share of the training rows; ``int(n * fraction)`` rows.
+    order : {"experiment", "time", "group"}
+        "experiment": the last rows in (experiment, step) order, as published, so
+        in effect other experiments. "time": the tail of every experiment.
+        "group": whole groups of column `group`, drawn by the study's seed.
+    early_stopping_rounds : int
+        Stop when the validation error has not fallen for so many rounds; 0 never
+        stops (the published protocol).
+    """
+
+    fraction: float = Field(default=0.25, ge=0, lt=1)
+    order: Literal["experiment", "time", "group"] = "experiment"
+    group: Name = EXPERIMENT
+    early_stopping_rounds: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _early_stopping_needs_rows(self) -> Self:
+        if self.early_stopping_rounds and not self.fraction:
+            msg = "early_stopping_rounds needs a fraction above 0"
+            raise ValueError(msg)
+        return self
+
+
+class SchemeSpec(_Section):
+    """How rows are held out.
+
+    Attributes
+    ----------
+    name : str
+        ``lomo`` and ``lowo`` by convention; shown in every table.
+    hold_out : str or tuple of str
+        Column, or columns whose combinations are the groups.
+    p : int
+        Groups held out together (leave-P-groups-out).
+    splitter : str
+        Instead of leave-P-groups-out, a class of ``sklearn.model_selection``
+        (``"GroupKFold"``, ``"KFold"``, ...), made with `params`; one that keeps
+        groups together takes them from `hold_out`.
+    """
+
+    name: Name
+    hold_out: Name | tuple[Name, ...] = ()
+    p: int = Field(default=1, ge=1)
+    splitter: str = ""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose combinations are the groups."""
+        return (self.hold_out,) if isinstance(self.hold_out, str) else self.hold_out
+
+    @model_validator(mode="after")
+    def _must_say_what_is_held_out(self) -> Self:
+        if not self.columns and not self.splitter:
+            msg = "needs hold_out (a column) or splitter (a class of sklearn.model_selection)"
+            raise ValueError(msg)
+        if self.params and not self.splitter:
+            msg = "params belong to a splitter, and none is named"
+            raise ValueError(msg)
+        if self.p > 1 and self.splitter:
+            msg = "p belongs to leave-P-groups-out, not to a splitter"
+            raise ValueError(msg)
+        return self
+
+
+class PredictorSpec(_Section):
+    """A regressor with its parameters and the transform of its target.
+
+    `label` names it in tables where one study has it twice.
+    """
+
+    name: Name = "xgboost"
+    label: str = ""
+    transform: Literal["raw", "log"] = "raw"
+    params: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The name shown in tables."""
+        return self.label or self.name
+
+
+class VerdictSpec(_Section):
+    """Thresholds in percent MAPE.
+
+    Supported if every fold is below `mape_max`, strongly below `mape_strong`;
+    partially if every scheme's average is below `mape_partial`.
+    """
+
+    mape_max: float = Field(default=25.0, gt=0)
+    mape_strong: float = Field(default=20.0, gt=0)
+    mape_partial: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _strong_must_be_stricter(self) -> Self:
+        if self.mape_strong > self.mape_max:
+            msg = f"mape_strong {self.mape_strong} is above mape_max {self.mape_max}; lower it"
+            raise ValueError(msg)
+        return self
+
+
+class ExecutionSpec(_Section):
+    """Where folds run. Nothing here changes a result, only its speed.
+
+    Attributes
+    ----------
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    backend : {"threads", "dask"}
+        Threads of this process, or Dask worker processes.
+    workers : int
+        Folds at once; 0 picks one per core, at most one per fold.
+    threads_per_fold : int
+        XGBoost threads of one fold; 0 shares the cores out.
+    scheduler : str
+        Address of a running Dask scheduler; implies ``backend = "dask"``.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: Literal["threads", "dask"] = "threads"
+    workers: int = Field(default=0, ge=0, le=4096)
+    threads_per_fold: int = Field(default=0, ge=0, le=4096)
+    scheduler: str = ""
+
+
+class ModelEntry(_Section):
+    """An LLM the built-in catalog lacks: its ``config.json``, or the fields themselves."""
+
+    name: Name
+    config: str = ""
+    aliases: tuple[str, ...] = ()
+    hidden_size: int | None = None
+    num_hidden_layers: int | None = None
+    num_attention_heads: int | None = None
+    num_key_value_heads: int | None = None
+    intermediate_size: int | None = None
+    num_local_experts: int | None = None
+    num_experts_per_tok: int | None = None
+    vocab_size: int | None = None
+
+
+class CatalogSpec(_Section):
+    """LLMs and GPUs added to the built-in catalog, or replacing its entries."""
+
+    models: tuple[ModelEntry, ...] = ()
+    gpus: tuple[GpuSpec, ...] = ()
+
+
+class Study(_Section):
+    """What to run: one study file, checked."""
+
+    schema_version: Annotated[int, Field(alias="schema")] = STUDY_SCHEMA
+    name: Name = "study"
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    data: DataSpec = DataSpec()
+    features: FeatureSpec = FeatureSpec()
+    validation: ValidationSpec = ValidationSpec()
+    schemes: tuple[SchemeSpec, ...] = (
+        SchemeSpec(name="lomo", hold_out="model"),
+        SchemeSpec(name="lowo", hold_out="workload"),
+    )
+    predictors: tuple[PredictorSpec, ...] = (PredictorSpec(),)
+    verdict: VerdictSpec = VerdictSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+    catalog: CatalogSpec = CatalogSpec()
+
+    @model_validator(mode="after")
+    def _must_be_whole(self) -> Self:
+        if self.schema_version != STUDY_SCHEMA:
+            msg = f"schema {self.schema_version} is not known; this version reads {STUDY_SCHEMA}"
+            raise ValueError(msg)
+        if not self.schemes:
+            msg = "schemes is empty: name at least one"
+            raise ValueError(msg)
+        if not self.predictors:
+            msg = "predictors is empty: name at least one"
+            raise ValueError(msg)
+        if self.data.target in self.features.columns:
+            msg = f"features.columns holds the target {self.data.target!r}, which would leak"
+            raise ValueError(msg)
+        _must_be_distinct("schemes", [scheme.name for scheme in self.schemes], "name")
+        titles = [f"{p.title} ({p.transform})" for p in self.predictors]
+        _must_be_distinct("predictors", titles, "label")
+        return self
+
+
+def _must_be_distinct(section: str, names: list[str], key: str) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        msg = f"{section} named twice: {', '.join(repeated)}; give each a {key} of its own"
+        raise ValueError(msg)

@@ -1,0 +1,244 @@
+"""Read a study file, lay overrides over it, and say what is wrong with it, key by key."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from datetime import date, time
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from gpucv.catalog import Catalog, ModelSpec, load_catalog, model_from_config_json
+from gpucv.errors import StudyError, nearest, shown
+from gpucv.study.config import ModelEntry, Study
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LoadedStudy", "fingerprint", "load_study", "study_from_dict", "study_to_toml"]
+
+_SIZE_LIMIT = 1_000_000
+_LISTS = ("schemes", "predictors")
+_UNION_MEMBERS = {"str", "int", "float", "constrained-str", "tuple[constrained-str, ...]"}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStudy:
+    """A study, the folder its relative paths start from, and its catalog."""
+
+    study: Study
+    base: Path
+    catalog: Catalog
+
+
+def load_study(path: Path | str, overrides: tuple[str, ...] = ()) -> LoadedStudy:
+    """Read the study file at `path`, with ``key=value`` overrides laid over it.
+
+    Parameters
+    ----------
+    path : Path or str
+        TOML file of at most 1 MB.
+    overrides : tuple of str
+        ``"predictors.0.params.max_depth=4"``: a dotted key and a TOML value (bare
+        words count as strings).
+
+    Raises
+    ------
+    StudyError
+        If the file cannot be read or any key is wrong; all faults are listed.
+    """
+    path = Path(path)
+    return study_from_dict(
+        _parse(path), base=path.resolve().parent, overrides=overrides, source=str(path)
+    )
+
+
+def study_from_dict(
+    raw: dict[str, Any], *, base: Path, overrides: tuple[str, ...] = (), source: str = "study"
+) -> LoadedStudy:
+    """Check a study given as nested dicts; see `load_study`."""
+    try:
+        raw = copy.deepcopy(raw)
+        for override in overrides:
+            _apply(raw, override)
+        # JSON's strict mode knows tuples from lists and so accepts what TOML gives.
+        study = Study.model_validate_json(json.dumps(raw, default=_as_text))
+    except ValidationError as error:
+        # A union reports each member it is not: keep the first word on every key.
+        faults = {_key_path(fault["loc"]): _explain(fault) for fault in error.errors()[::-1]}
+        msg = f"{source}: " + "; ".join(reversed(faults.values()))
+        raise StudyError(msg) from error
+    except RecursionError as error:
+        msg = f"{source}: is nested too deeply to be a study"
+        raise StudyError(msg) from error
+    except (TypeError, ValueError) as error:
+        msg = f"{source}: holds a value that no key accepts: {error}"
+        raise StudyError(msg) from error
+    models = [_model(entry, base) for entry in study.catalog.models]
+    return LoadedStudy(
+        study=_with_architectures(study, models),
+        base=base,
+        catalog=load_catalog(models, study.catalog.gpus),
+    )
+
+
+def study_to_toml(study: Study) -> str:
+    """Return `study` as TOML with every key written out."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_none(study.model_dump(mode="json", by_alias=True)))
+
+
+def fingerprint(study: Study) -> str:
+    """Return 16 hex digits naming everything in `study` that can change a result.
+
+    Paths, the name, the verdict's thresholds and the execution are left out: the
+    data has a hash of its own, and none of the others touches a prediction.
+    """
+    what = study.model_dump(mode="json", by_alias=True)
+    for key in ("name", "verdict", "execution"):
+        del what[key]
+    del what["data"]["steps"], what["data"]["audit"]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_SIZE_LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        msg = f"cannot read the study {str(path)!r}: {getattr(error, 'strerror', error)}"
+        raise StudyError(msg) from error
+    if len(data) > _SIZE_LIMIT:
+        msg = f"{path} is too large for a study file, which has at most {_SIZE_LIMIT:,} bytes"
+        raise StudyError(msg)
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
+    except RecursionError as error:
+        msg = f"{path}: is nested too deeply to be a study"
+        raise StudyError(msg) from error
+    except ValueError as error:
+        msg = f"{path} is not a TOML file: {error}"
+        raise StudyError(msg) from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set one dotted key; a number names a place in an array of tables."""
+    key, equals, text = override.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        msg = f"--set {override!r} is not of the form key.path=value"
+        raise StudyError(msg)
+    if parts[0] in _LISTS and len(parts) > 1:
+        # predictors.0.params.max_depth=4 means the default predictor where none is named
+        raw.setdefault(parts[0], Study().model_dump(mode="json")[parts[0]])
+    place: Any = raw
+    for depth, part in enumerate(parts):
+        last = depth == len(parts) - 1
+        where = ".".join(parts[: depth + 1])
+        if isinstance(place, list):
+            if part not in map(str, range(len(place))):
+                msg = f"--set {override!r}: {where} is not one of the {len(place)} entries there"
+                raise StudyError(msg)
+            if last:
+                place[int(part)] = _value(text)
+            else:
+                place = place[int(part)]
+        elif isinstance(place, dict):
+            if last:
+                place[part] = _value(text)
+            else:
+                place = place.setdefault(part, {})
+        else:
+            msg = f"--set {override!r}: {where} lies inside a plain value"
+            raise StudyError(msg)
+
+
+def _value(text: str) -> Any:
+    """Read `text` as one TOML value; what is none is a bare word."""
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _as_text(value: Any) -> str:
+    """Write what TOML has and JSON has not: an unquoted date, say as a study's name."""
+    if isinstance(value, date | time | PurePath):
+        return str(value)
+    msg = f"{shown(value)} is a {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _explain(fault: Any) -> str:
+    """Turn one of pydantic's faults into a sentence with the key path and a hint."""
+    *section, last = fault["loc"] or [""]
+    if fault["type"] == "extra_forbidden":
+        path = ".".join([*map(str, section), str(last)])
+        return f"unknown key {path!r}{nearest(str(last), _keys_at(section))}"
+    path = _key_path(fault["loc"])
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    value = fault["input"]
+    found = "" if isinstance(value, dict | list) else f", found {shown(value)}"
+    return f"{path}: {message}{found}" if path else message
+
+
+def _key_path(loc: tuple[int | str, ...]) -> str:
+    """Write a location as a dotted key, without the names pydantic gives union members."""
+    return ".".join(str(part) for part in loc if part not in _UNION_MEMBERS)
+
+
+def _keys_at(loc: Sequence[int | str]) -> list[str]:
+    """Return the keys the section at `loc` has."""
+    section: type[BaseModel] = Study
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _model(entry: ModelEntry, base: Path) -> ModelSpec:
+    fields = entry.model_dump(exclude={"name", "config", "aliases"}, exclude_none=True)
+    if entry.config and fields:
+        msg = f"catalog.models: {entry.name!r} has both config and {', '.join(fields)}; give one"
+        raise StudyError(msg)
+    if entry.config:
+        return model_from_config_json(entry.name, base / entry.config, entry.aliases)
+    fields.setdefault("num_key_value_heads", fields.get("num_attention_heads"))
+    try:
+        return ModelSpec(name=entry.name, aliases=entry.aliases, **fields)
+    except ValidationError as error:
+        faults = "; ".join(_explain(fault) for fault in error.errors())
+        msg = f"catalog.models: {entry.name!r}: {faults}"
+        raise StudyError(msg) from error
+
+
+def _with_architectures(study: Study, models: Sequence[ModelSpec]) -> Study:
+    """Write the fields found in a ``config.json`` into the study.
+
+    The study then stands for itself: it can be moved, and its fingerprint covers them.
+    """
+    entries = tuple(
+        ModelEntry(**spec.model_dump(exclude={"hf_repo"})) if entry.config else entry
+        for entry, spec in zip(study.catalog.models, models, strict=True)
+    )
+    catalog = study.catalog.model_copy(update={"models": entries})
+    return study.model_copy(update={"catalog": catalog})
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value]
+    return value

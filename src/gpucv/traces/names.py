@@ -1,0 +1,58 @@
+"""Call every LLM and GPU by its catalog name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gpucv.schema import GPU, MODEL
+from gpucv.traces.piece import one_line
+from gpucv.traces.provenance import Note
+
+if TYPE_CHECKING:
+    from gpucv.catalog import Catalog
+
+__all__ = ["catalog_names"]
+
+
+def catalog_names(columns: dict[str, Any], catalog: Catalog) -> tuple[Note, ...]:
+    """Rename, in place, the labels of the `model` and `gpu` columns the catalog knows.
+
+    So ``llama-2-70b-hf`` and ``llama-2-70b`` are one group. Names it does not know are
+    kept as they are: a generic table may be about anything.
+    """
+    import pyarrow as pa
+    import pyarrow.types as pt
+
+    notes: list[Note] = []
+    for column, index in ((MODEL, catalog.models), (GPU, catalog.gpus)):
+        if column not in columns or not pt.is_dictionary(columns[column].type):
+            continue
+        found: dict[str, str | None] = {}
+        chunks = []
+        for chunk in columns[column].chunks:
+            labels = chunk.dictionary.to_pylist()
+            for label in labels:
+                if label and label not in found:
+                    entry = index.find(label)
+                    found[label] = None if entry is None else entry.name
+            names = [found.get(label) or label for label in labels]
+            chunks.append(
+                pa.DictionaryArray.from_arrays(chunk.indices, pa.array(names, pa.string()))
+            )
+        columns[column] = pa.chunked_array(chunks, columns[column].type)
+        notes += _notes(column, found)
+    return tuple(notes)
+
+
+def _notes(column: str, found: dict[str, str | None]) -> list[Note]:
+    renamed = [f"{old} is {new}" for old, new in found.items() if new not in {None, old}]
+    unknown = [label for label, name in found.items() if name is None]
+    notes = []
+    if renamed:
+        message = f"{column} names by the catalog: {one_line(', '.join(renamed), 400)}"
+        notes.append(Note(f"{column}_renamed", message, len(renamed), "info"))
+    if unknown:
+        shown = one_line(", ".join(map(repr, unknown[:5])))
+        message = f"{column} names not in the catalog, kept as they are: {shown}"
+        notes.append(Note(f"unknown_{column}", message, len(unknown), "info"))
+    return notes

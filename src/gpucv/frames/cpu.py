@@ -1,0 +1,75 @@
+"""Columns of a pandas frame as NumPy arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gpucv.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from gpucv.frames.protocol import Array, ArrayNamespace
+
+__all__ = ["PandasColumns"]
+
+
+class PandasColumns:
+    """`gpucv.frames.protocol.Columns` over a pandas frame."""
+
+    xp: ArrayNamespace = np
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self._codes: dict[str, tuple[NDArray[np.intp], list[str]]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._frame)
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether the frame has a column of that name."""
+        return name in self._frame.columns
+
+    def numbers(self, name: str, missing: float) -> Array:
+        """Return column `name` as float64, nulls and an absent column read as `missing`."""
+        if name not in self._frame.columns:
+            return np.full(len(self), missing)
+        column = self._frame[name]
+        try:
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            msg = f"column {name!r} holds {column.dtype}, not numbers: {error}"
+            raise DataError(msg) from error
+        return np.where(np.isnan(values), missing, values)
+
+    def labels(self, name: str) -> list[str]:
+        """Return the distinct values of a text column, sorted."""
+        return sorted(self._coded(name)[1])
+
+    def lookup(self, name: str, values: Mapping[str, float]) -> Array:
+        """Return, row by row, the number `values` gives the text in column `name`."""
+        codes, labels = self._coded(name)
+        return np.array([values[label] for label in labels], dtype=np.float64)[codes]
+
+    def _coded(self, name: str) -> tuple[NDArray[np.intp], list[str]]:
+        """Return column `name` as positions in a list of its distinct texts, made once."""
+        if name not in self._codes:
+            codes, found = pd.factorize(self._frame[name])
+            absent = int((codes < 0).sum())
+            if absent:
+                msg = f"column {name!r} is empty in {absent:,} rows; fill them in or drop them"
+                raise DataError(msg)
+            self._codes[name] = codes, [str(value) for value in found]
+        return self._codes[name]
+
+    def blocks(self, rows: int) -> Iterator[tuple[slice, PandasColumns]]:
+        """Yield the frame in blocks of at most `rows` rows, with their place in it."""
+        for start in range(0, len(self), rows):
+            place = slice(start, min(start + rows, len(self)))
+            yield place, PandasColumns(self._frame.iloc[place])

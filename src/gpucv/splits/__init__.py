@@ -1,0 +1,15 @@
+"""Which rows are held out, and which watch the fit."""
+
+from gpucv.splits.groups import GroupLabels, LeaveGroupsOut, Split, combine
+from gpucv.splits.schemes import make_split, name_holdouts
+from gpucv.splits.validation import split_validation
+
+__all__ = [
+    "GroupLabels",
+    "LeaveGroupsOut",
+    "Split",
+    "combine",
+    "make_split",
+    "name_holdouts",
+    "split_validation",
+]

@@ -1,0 +1,125 @@
+"""Every fold of a study, as a list of tasks with stable ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gpucv.errors import SplitError
+from gpucv.folds.sharing import TableRef
+from gpucv.folds.task import FoldTask
+from gpucv.predictors import check_params
+from gpucv.schema import PROTOCOL
+from gpucv.splits import make_split, name_holdouts, split_validation
+from gpucv.transforms import check_domain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpucv.features import FeatureTable
+    from gpucv.machine import Device
+    from gpucv.study import ExecutionSpec, Study
+
+__all__ = ["assign", "plan_folds", "worker_count"]
+
+_FOLDS_PER_GPU = 4
+"""Small folds overlap on one GPU, whose time goes into launches; not yet measured on one."""
+
+
+def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> list[FoldTask]:
+    """Return the folds of `study` over `table`: scheme by scheme, holdout by holdout.
+
+    Nothing is trained; every fault of schemes, validation, transforms and predictors
+    shows here.
+
+    Raises
+    ------
+    SplitError
+        If a scheme's groups cannot be held out, or validation leaves nothing to fit on.
+    DataError
+        If a transform is not defined for the targets.
+    StudyError
+        If a predictor or one of its parameters is unknown.
+    """
+    params = [
+        (spec, check_params(spec.name, spec.params).model_dump()) for spec in study.predictors
+    ]
+    for spec in study.predictors:
+        check_domain(spec.transform, table.y)
+    tasks: list[FoldTask] = []
+    for scheme in study.schemes:
+        holdouts = name_holdouts(scheme, table.keys, len(table), study.seed)
+        for index, holdout in enumerate(holdouts):
+            split = make_split(scheme, table.keys, index, n_rows=len(table), seed=study.seed)
+            if not len(split.train):
+                msg = f"scheme {scheme.name!r}: holding {holdout!r} out leaves no row to train on"
+                raise SplitError(msg)
+            split_validation(
+                split.train,
+                study.validation,
+                table.keys,
+                experiment=study.data.experiment,
+                seed=study.seed,
+            )
+            for spec, whole in params:
+                task = FoldTask(
+                    fold_id=len(tasks),
+                    key="",
+                    scheme=scheme,
+                    index=index,
+                    holdout=holdout,
+                    predictor=spec.model_copy(update={"params": whole}),
+                    validation=study.validation,
+                    target=study.data.target,
+                    experiment=study.data.experiment,
+                    seed=study.seed,
+                    n_train=len(split.train),
+                    n_test=len(split.test),
+                    table=TableRef(table.fingerprint),
+                    device=device,
+                )
+                tasks.append(replace(task, key=_key(task)))
+    return tasks
+
+
+def worker_count(execution: ExecutionSpec, tasks: Sequence[FoldTask], cores: int) -> int:
+    """Return how many folds run at once: one per core, a few per GPU, at most one per fold."""
+    on_gpu = any(task.device == "cuda" for task in tasks)
+    at_once = execution.workers or (min(cores, _FOLDS_PER_GPU) if on_gpu else cores)
+    return max(1, min(at_once, len(tasks)))
+
+
+def assign(tasks: Sequence[FoldTask], execution: ExecutionSpec, cores: int) -> list[FoldTask]:
+    """Give every task its threads, longest fold first.
+
+    XGBoost gains little from a second thread on one fold and almost everything
+    from a second fold, so cores are shared out by folds first.
+    """
+    workers = worker_count(execution, tasks, cores)
+    threads = execution.threads_per_fold or max(1, cores // workers)
+    placed = [replace(task, threads=threads) for task in tasks]
+    return sorted(placed, key=_work, reverse=True)
+
+
+def _work(task: FoldTask) -> int:
+    """Estimate a fold's length: rows trained on x rounds."""
+    return task.n_train * int(task.predictor.params.get("n_estimators", 1))
+
+
+def _key(task: FoldTask) -> str:
+    """Hash everything that decides a fold's result."""
+    what = {
+        "protocol": PROTOCOL,
+        "device": task.device,
+        "table": task.table.fingerprint,
+        "scheme": task.scheme.model_dump(mode="json", exclude={"name"}),
+        "index": task.index,
+        "holdout": task.holdout,
+        "predictor": task.predictor.model_dump(mode="json", exclude={"label"}),
+        "validation": task.validation.model_dump(mode="json"),
+        "target": task.target,
+        "seed": task.seed,
+    }
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

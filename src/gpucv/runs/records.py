@@ -1,0 +1,134 @@
+"""What a fold leaves behind: its record, and the arrays that go with it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from gpucv.errors import RunError
+from gpucv.schema import RUN_SCHEMA
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["FoldArrays", "FoldRecord", "FoldStatus"]
+
+FoldStatus = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRecord:
+    """One fold's outcome, as kept in ``result.json``.
+
+    Attributes
+    ----------
+    fold_id, key : int, str
+        Place in the plan, and a hash of everything that decides the result.
+    scores : dict of str to float
+        ``valid_mape``, ``test_mape``, ``test_mspe``, ``test_r``, ``test_wape``,
+        ``test_p99_ape``; empty unless status is "ok".
+    experiments : list of dict
+        The same scores on each held-out experiment, with its row count.
+    importance : dict of str to float
+        Share of the total gain by feature; empty for predictors without it.
+    seconds : dict of str to float
+        ``fit_s`` and ``predict_s``.
+    seed, params : int, dict
+        What the predictor was made with, every default written out.
+    error : str
+        Why a fold failed or was skipped: one line; the traceback follows in `traceback`.
+    """
+
+    fold_id: int
+    key: str
+    scheme: str
+    holdout: str
+    predictor: str
+    transform: str
+    target: str
+    status: FoldStatus
+    n_train: int
+    n_valid: int
+    n_test: int
+    device: str
+    scores: dict[str, float] = field(default_factory=dict)
+    best_iteration: int | None = None
+    experiments: list[dict[str, Any]] = field(default_factory=list)
+    importance: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    error: str = ""
+    traceback: str = ""
+
+    def to_json_object(self) -> dict[str, Any]:
+        """Return the record with its schema version; JSON has no infinity, so it is spelt out."""
+        return {"schema": RUN_SCHEMA, **_spelt(asdict(self))}
+
+    @classmethod
+    def from_json_object(cls, value: dict[str, Any]) -> Self:
+        """Return the record `value` holds.
+
+        Raises
+        ------
+        RunError
+            If it is of another schema version or lacks a field.
+        """
+        if value.get("schema") != RUN_SCHEMA:
+            msg = f"fold record of schema {value.get('schema')!r}; this version reads {RUN_SCHEMA}"
+            raise RunError(msg)
+        try:
+            given = {name: item for name, item in value.items() if name != "schema"}
+            for name in ("scores", "importance", "seconds"):
+                given[name] = _numbers(given[name])
+            given["experiments"] = [
+                row | _numbers({name: row[name] for name in _SCORES})
+                for row in given["experiments"]
+            ]
+            return cls(**given)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            msg = f"damaged fold record: {error}"
+            raise RunError(msg) from error
+
+
+@dataclass(frozen=True, slots=True)
+class FoldArrays:
+    """One prediction per held-out row, and the fitted model.
+
+    Attributes
+    ----------
+    experiment : tuple (codes, names)
+        Experiment of each row, int32 codes into names.
+    step_id : ndarray of int64, shape (n_test,)
+    actual, predicted : ndarray of float64, shape (n_test,)
+        In the target's unit.
+    model : bytes or None
+        UBJ.
+    """
+
+    experiment: tuple[NDArray[np.int32], tuple[str, ...]]
+    step_id: NDArray[np.int64]
+    actual: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    model: bytes | None = None
+
+
+_SCORES = ("test_mape", "test_mspe", "test_r", "test_wape")
+
+
+def _spelt(value: Any) -> Any:
+    """Write infinities as text, so that a record read back is the one written."""
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _spelt(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_spelt(item) for item in value]
+    return value
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    """Read back numbers: null is NaN, ``"inf"`` infinity."""
+    return {name: math.nan if item is None else float(item) for name, item in values.items()}

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpucv.errors import RunError
+from gpucv.runs import FoldRecord, FoldStore, RunLayout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gpucv.runs import FoldArrays
+
+FILES = ("DONE", "result.json", "predictions.parquet", "model.ubj")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FoldStore:
+    return FoldStore(tmp_path)
+
+
+@pytest.fixture
+def published(store: FoldStore, record: FoldRecord, arrays: FoldArrays, tmp_path: Path) -> Path:
+    store.publish(record, arrays)
+    return RunLayout(tmp_path).fold(record.fold_id)
+
+
+def test_a_published_fold_reads_back(store: FoldStore, published: Path, record: FoldRecord) -> None:
+    assert store.read(record.fold_id, record.key) == record
+    assert sorted(path.name for path in published.iterdir()) == sorted(FILES)
+
+
+def test_predictions_name_every_row(published: Path, arrays: FoldArrays) -> None:
+    frame = pd.read_parquet(published / "predictions.parquet")
+    assert frame["experiment_id"].tolist() == ["a", "b", "b"]
+    assert frame["step_id"].tolist() == arrays.step_id.tolist()
+    np.testing.assert_array_equal(frame["predicted"], arrays.predicted)
+
+
+def test_a_failed_fold_leaves_its_record_alone(
+    store: FoldStore, record: FoldRecord, tmp_path: Path
+) -> None:
+    failed = replace(record, status="failed", scores={}, error="ValueError: no", traceback="...")
+    store.publish(failed, None)
+    assert store.read(7, record.key) == failed
+    assert sorted(p.name for p in (tmp_path / "folds" / "0007").iterdir()) == [
+        "DONE",
+        "result.json",
+    ]
+
+
+def test_a_fold_of_another_plan_is_not_this_fold(store: FoldStore, published: Path) -> None:
+    assert published.exists()
+    assert store.read(7, "another key") is None
+    assert store.read(8, "0123456789abcdef") is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_fold_that_lacks_a_file_is_not_finished(
+    name: str, store: FoldStore, published: Path, record: FoldRecord
+) -> None:
+    (published / name).unlink()
+    assert store.read(7, record.key) is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_changed_byte_goes_unseen(
+    name: str, store: FoldStore, published: Path, record: FoldRecord
+) -> None:
+    path = published / name
+    content = path.read_bytes()
+    before = store.read(7, record.key)
+    for place in range(0, len(content), max(1, len(content) // 40)):
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        path.write_bytes(flipped)
+        # DONE's own layout may change a little; what it vouches for may not.
+        assert store.read(7, record.key) in ((None, before) if name == "DONE" else (None,))
+
+
+def test_a_fold_published_by_a_faster_twin_stays(
+    store: FoldStore, published: Path, record: FoldRecord, arrays: FoldArrays
+) -> None:
+    done = (published / "DONE").stat()
+    slower = replace(record, seconds={"fit_s": 9.0, "predict_s": 1.0})
+    assert store.publish(slower, arrays) == record
+    assert (published / "DONE").stat() == done
+
+
+def test_a_forgotten_fold_can_be_published_anew(
+    store: FoldStore, published: Path, record: FoldRecord
+) -> None:
+    store.forget(7)
+    assert not published.exists()
+    store.publish(replace(record, key="another key"), None)
+    assert store.read(7, "another key") is not None
+
+
+def test_sweeping_takes_what_killed_writers_left_and_nothing_else(
+    store: FoldStore, published: Path, record: FoldRecord, tmp_path: Path
+) -> None:
+    leftovers = [
+        tmp_path / ".folds.csv.0a1b2c3d.tmp",
+        tmp_path / "table.parquet",
+        tmp_path / "folds" / ".0008.0a1b2c3d.tmp" / "result.json",
+    ]
+    kept = [tmp_path / "folds.csv", tmp_path / ".lock", tmp_path / "notes.tmp"]
+    for path in (*leftovers, *kept):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    store.sweep()
+    assert not any(path.exists() for path in leftovers)
+    assert all(path.exists() for path in kept)
+    assert published.exists()
+    assert store.read(7, record.key) is not None
+
+
+def test_predictions_are_gathered_in_the_order_of_the_plan(
+    store: FoldStore, record: FoldRecord, arrays: FoldArrays, tmp_path: Path
+) -> None:
+    other = replace(record, fold_id=3, holdout="mixtral")
+    failed = replace(record, fold_id=4, status="failed")
+    store.publish(record, arrays)
+    store.publish(other, arrays)
+    store.publish(failed, None)
+    store.gather_predictions([other, failed, record], tmp_path / "all.parquet")
+    frame = pd.read_parquet(tmp_path / "all.parquet")
+    assert frame["holdout"].tolist() == ["mixtral"] * 3 + ["llama-2-7b"] * 3
+    assert frame["step_id"].tolist() == [4, 5, 6] * 2
+    assert frame.columns.tolist() == [
+        *("scheme", "holdout", "predictor", "transform", "target"),
+        *("experiment_id", "step_id", "actual", "predicted"),
+    ]
+
+
+def test_predictions_that_are_not_here_are_missed(
+    store: FoldStore, published: Path, record: FoldRecord, tmp_path: Path
+) -> None:
+    (published / "predictions.parquet").unlink()
+    with pytest.raises(RunError, match=r"no longer what this run put there.*gpucv resume"):
+        store.gather_predictions([record], tmp_path / "all.parquet")

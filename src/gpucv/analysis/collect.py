@@ -1,0 +1,60 @@
+"""From the folds' records to the result tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gpucv.analysis.stability import stability_table
+from gpucv.analysis.tables import (
+    EXPERIMENT_COLUMNS,
+    FOLD_COLUMNS,
+    IMPORTANCE_COLUMNS,
+    StudyTables,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gpucv.runs import FoldRecord
+
+__all__ = ["collect_tables"]
+
+_FOLD = ("scheme", "holdout", "predictor", "transform", "target")
+
+
+def collect_tables(records: Sequence[FoldRecord]) -> StudyTables:
+    """Return the tables of a study, rows in the order of its plan."""
+    folds, experiments, importance = [], [], []
+    for record in records:
+        named = {name: getattr(record, name) for name in _FOLD}
+        folds.append(
+            named
+            | {name: getattr(record, name, None) for name in FOLD_COLUMNS if name not in named}
+            | record.scores
+            | record.seconds
+        )
+        experiments += [named | row for row in record.experiments]
+        ranks = pd.Series(record.importance, dtype=float).rank(ascending=False, method="average")
+        importance += [
+            named | {"feature": feature, "importance": share, "rank": float(ranks[feature])}
+            for feature, share in record.importance.items()
+        ]
+    table = _frame(importance, IMPORTANCE_COLUMNS)
+    return StudyTables(
+        folds=_frame(folds, FOLD_COLUMNS),
+        experiments=_frame(experiments, EXPERIMENT_COLUMNS),
+        importance=table,
+        stability=stability_table(table),
+    )
+
+
+def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows), columns=list(columns))
+    for name, kind in columns.items():
+        if kind == "real" or (kind == "count" and frame[name].isna().any()):
+            frame[name] = pd.to_numeric(frame[name]).astype("float64")
+        elif kind == "count":
+            frame[name] = frame[name].astype("int64")
+    return frame

@@ -1,0 +1,119 @@
+"""What a user should do with the result, said no stronger than the numbers allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpucv.analysis.aggregate import SchemeSummary
+    from gpucv.analysis.meaning import SchemeMeaning
+
+__all__ = ["what_follows"]
+
+
+def what_follows(schemes: Sequence[SchemeSummary], mape_max: float) -> tuple[str, ...]:
+    """Return what follows from each scheme, then from the schemes taken together.
+
+    Parameters
+    ----------
+    schemes : sequence of SchemeSummary
+        Of one formulation, controls included.
+    mape_max : float
+        Test MAPE in percent from which on a fold counts as missed.
+    """
+    held_out = [scheme for scheme in schemes if not scheme.meaning.control]
+    sentences = [_one_scheme(scheme, mape_max) for scheme in held_out]
+    sentences += [_carried_by_one(scheme) for scheme in held_out if _one_fold_dominates(scheme)]
+    sentences += _models_against_workloads(held_out)
+    sentences += _against_control(held_out, schemes)
+    return tuple(sentences)
+
+
+def _one_scheme(scheme: SchemeSummary, mape_max: float) -> str:
+    meaning = scheme.meaning
+    folds = f"n = {scheme.n_finished} of {scheme.n_planned} folds"
+    if not scheme.n_finished:
+        return (
+            f"{scheme.scheme}: no fold finished, so nothing follows for an unseen {meaning.group}."
+        )
+    worst = f"worst {scheme.worst_mape:.1f}%, {scheme.worst_holdout}; {folds}"
+    if scheme.worst_mape >= mape_max:
+        return (
+            f"{scheme.scheme}: one predictor does not hold on {meaning.a_group} it has never "
+            f"seen ({worst}). {_remedy(meaning)}"
+        )
+    if not scheme.complete:
+        return (
+            f"{scheme.scheme}: the finished folds stay below {mape_max:g}% ({worst}), but the "
+            f"missing ones decide whether one predictor serves an unseen {meaning.group}."
+        )
+    return (
+        f"{scheme.scheme}: every fold stays below {mape_max:g}% ({worst}): one predictor can "
+        f"serve {meaning.a_group} it has not seen, as far as these {scheme.n_finished} folds stand "
+        f"for it."
+    )
+
+
+def _remedy(meaning: SchemeMeaning) -> str:
+    if meaning.held_out == ("model",):
+        return (
+            "Fit one predictor per model, each on that model's own steps; how well those "
+            "do was not measured here."
+        )
+    return (
+        f"Record some rows of {meaning.a_group} and train on them before trusting predictions for "
+        f"it; how many are needed was not measured here."
+    )
+
+
+def _one_fold_dominates(scheme: SchemeSummary) -> bool:
+    return scheme.n_finished >= 3 and scheme.worst_mape > 0.5 * scheme.sum_mape
+
+
+def _carried_by_one(scheme: SchemeSummary) -> str:
+    return (
+        f"{scheme.scheme}: {scheme.worst_holdout} carries the average of "
+        f"{scheme.average_mape:.1f}%; the other folds average {scheme.rest_average:.1f}% "
+        f"(n = {scheme.n_finished - 1}) and the median fold is {scheme.median_mape:.1f}%."
+    )
+
+
+def _models_against_workloads(schemes: Sequence[SchemeSummary]) -> list[str]:
+    of_model, of_workload = _leaving_one(schemes, "model"), _leaving_one(schemes, "workload")
+    if of_model is None or of_workload is None:
+        return []
+    easier, harder = sorted((of_workload, of_model), key=lambda scheme: scheme.average_mape)
+    if not 0 < easier.average_mape < harder.average_mape:
+        return []
+    ratio = harder.average_mape / easier.average_mape
+    return [
+        f"An unseen {harder.meaning.group} costs more than an unseen {easier.meaning.group}: "
+        f"average MAPE {harder.average_mape:.1f}% (n = {harder.n_finished}) against "
+        f"{easier.average_mape:.1f}% (n = {easier.n_finished}), a factor of {ratio:.1f}."
+    ]
+
+
+def _leaving_one(schemes: Sequence[SchemeSummary], column: str) -> SchemeSummary | None:
+    """Return the first scheme with a finished fold that leaves out one value of `column`."""
+    for scheme in schemes:
+        meaning = scheme.meaning
+        if scheme.n_finished and meaning.held_out == (column,) and not meaning.several:
+            return scheme
+    return None
+
+
+def _against_control(
+    held_out: Sequence[SchemeSummary], schemes: Sequence[SchemeSummary]
+) -> list[str]:
+    controls = [each for each in schemes if each.meaning.control and each.n_finished]
+    finished = [each for each in held_out if each.n_finished]
+    if not finished:
+        return []
+    averages = ", ".join(f"{each.scheme} {each.average_mape:.1f}%" for each in finished)
+    return [
+        f"{each.scheme}: holding out rows instead of groups gives {each.average_mape:.1f}% "
+        f"(n = {each.n_finished}) against {averages}: the difference is what such a split hides."
+        for each in controls
+    ]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpucv.analysis import SchemeMeaning, scheme_meanings, schemes_from_json
+from gpucv.analysis.meaning import meaning_by_name
+from gpucv.errors import RunError
+from gpucv.study import SchemeSpec
+
+LOMO = SchemeMeaning(("model",), control=False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "meaning"),
+    [
+        ({"hold_out": "model"}, LOMO),
+        (
+            {"hold_out": ("model", "workload")},
+            SchemeMeaning(("model", "workload"), control=False),
+        ),
+        ({"hold_out": "model", "p": 2}, SchemeMeaning(("model",), control=False, several=True)),
+        (
+            {"hold_out": "model", "splitter": "GroupKFold"},
+            SchemeMeaning(("model",), control=False, several=True),
+        ),
+        ({"hold_out": "model", "splitter": "LeaveOneGroupOut"}, LOMO),
+        ({"splitter": "KFold", "params": {"shuffle": True}}, SchemeMeaning((), control=True)),
+    ],
+)
+@pytest.mark.parametrize("name", ["lomo", "random", "mine"])
+def test_a_study_says_what_its_schemes_mean_whatever_they_are_called(
+    spec: dict[str, Any], meaning: SchemeMeaning, name: str
+) -> None:
+    assert scheme_meanings([SchemeSpec(name=name, **spec)]) == {name: meaning}
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.builds(
+            SchemeMeaning,
+            st.lists(st.text(min_size=1)).map(tuple),
+            control=st.booleans(),
+            several=st.booleans(),
+        ),
+    )
+)
+def test_meanings_come_back_from_json_as_they_were(meanings: dict[str, SchemeMeaning]) -> None:
+    text = json.dumps({name: meaning.to_json() for name, meaning in meanings.items()})
+    assert schemes_from_json(json.loads(text)) == meanings
+
+
+def test_what_an_entry_leaves_out_is_taken_from_the_name() -> None:
+    assert schemes_from_json(None) == {}
+    assert schemes_from_json({"lomo": {}, "random": {}, "cv": {"control": True}}) == {
+        "lomo": LOMO,
+        "random": SchemeMeaning((), control=True),
+        "cv": SchemeMeaning((), control=True),
+    }
+    stored = {"random": {"held_out": ["model"], "control": False}}
+    assert schemes_from_json(stored) == {"random": LOMO}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], r"manifest\.json: schemes is \[\], not a table"),
+        ({"a": None}, r"schemes\.a is None, which does not say"),
+        ({"a": {"held_out": "model"}}, r"schemes\.a is \{'held_out': 'model'\}"),
+        ({"a": {"held_out": [""]}}, r"schemes\.a"),
+        ({"a": {"control": "no"}}, r"schemes\.a"),
+    ],
+)
+def test_damaged_meanings_are_named(content: object, message: str) -> None:
+    with pytest.raises(RunError, match=message):
+        schemes_from_json(content)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "held_out", "control"),
+    [
+        ("lomo", ("model",), False),
+        ("lowo", ("workload",), False),
+        ("leave-one-gpu-out", ("gpu",), False),
+        ("leave-one--out", (), False),
+        ("mine", (), False),
+        ("random", (), True),
+    ],
+)
+def test_a_recorded_scheme_is_known_by_its_name(
+    scheme: str, held_out: tuple[str, ...], control: bool
+) -> None:
+    assert meaning_by_name(scheme) == SchemeMeaning(held_out, control)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "title"),
+    [
+        (LOMO, "leave one model out"),
+        (SchemeMeaning(("model", "workload"), False), "leave one model x workload out"),
+        (
+            SchemeMeaning(("model",), False, several=True),
+            "groups of model held out, one or more at a time",
+        ),
+        (SchemeMeaning((), True), "leave rows out whatever their group (control)"),
+        (SchemeMeaning((), False), "leave one group out"),
+    ],
+)
+def test_a_title_says_what_is_left_out(meaning: SchemeMeaning, title: str) -> None:
+    assert meaning.title == title
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (("model",), "a model"),
+        (("experiment_id",), "an experiment_id"),
+        (("gpu", "tp", "model"), "a combination of gpu, tp and model"),
+        ((), "a group"),
+    ],
+)
+def test_a_held_out_group_is_spoken_of_with_its_article(
+    columns: tuple[str, ...], words: str
+) -> None:
+    assert SchemeMeaning(columns, control=False).a_group == words

@@ -1,0 +1,131 @@
+"""FINDINGS.md: the report in plain words and tables."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gpucv.report.story import METRICS_SAID, NO_IMPORTANCE, tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpucv.report.input import ReportInput
+    from gpucv.report.story import Chapter, Story
+    from gpucv.report.tables import Table
+
+__all__ = ["markdown", "render_findings"]
+
+_SPECIAL = re.compile(r"[\\`*\[\]<>|#!~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.")
+"""What Markdown would act on. An underscore inside a word is only a character."""
+
+
+def markdown(text: str) -> str:
+    """Escape `text` so that Markdown shows it as it stands, in a table cell too."""
+    return _SPECIAL.sub(lambda match: f"\\{match[0]}", text)
+
+
+def render_findings(report: ReportInput) -> str:
+    """Render FINDINGS.md.
+
+    Parameters
+    ----------
+    report : ReportInput
+
+    Returns
+    -------
+    str
+        Markdown (GitHub flavour), the same bytes for the same input.
+    """
+    story = tell(report)
+    blocks = _opening(story)
+    if story.comparison:
+        blocks += ["## The predictors compared", _grid(story.comparison)]
+    for chapter in story.chapters:
+        blocks += _chapter(chapter)
+    blocks += _notes(story)
+    blocks += _provenance(story)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _opening(story: Story) -> list[str]:
+    blocks = [f"# Findings: {markdown(story.name)}"]
+    blocks += [f"> **{markdown(banner)}**" for banner in story.banners]
+    blocks.append(f"**Question.** {markdown(story.question)}")
+    blocks.append(f"**Verdict: {markdown(story.answer)}.** {markdown(story.reason)}")
+    if story.claim:
+        blocks.append(f"**Claim judged.** {markdown(story.claim)}")
+    blocks.append(_bullets(f"{name}: {value}" for name, value in story.facts))
+    warnings = sum(level != "info" for level, _ in story.notes)
+    if warnings:
+        blocks.append(f"**{warnings} warning(s) about the data**: see Data notes below.")
+    if story.failures:
+        blocks += [f"## {markdown(story.failures.title)}", _grid(story.failures)]
+    return blocks
+
+
+def _chapter(chapter: Chapter) -> list[str]:
+    level, blocks = "##", []
+    if chapter.heading:
+        level = "###"
+        label = chapter.verdict.label.capitalize()
+        blocks += [
+            f"## {markdown(chapter.heading)}",
+            f"**Verdict: {label}.** {markdown(chapter.reason)}",
+        ]
+    blocks += [f"{level} Folds", METRICS_SAID, *_tables(chapter.folds, level)]
+    if chapter.experiments:
+        blocks += [f"{level} Experiments", *_tables(chapter.extremes, level)]
+        blocks += _tables(chapter.experiments, level)
+    blocks.append(f"{level} Feature importance and rank stability")
+    blocks += _tables(chapter.features, level) or [NO_IMPORTANCE]
+    blocks += [f"{level} What follows", _bullets(chapter.follows)]
+    return blocks
+
+
+def _notes(story: Story) -> list[str]:
+    if not story.notes:
+        return ["## Data notes", "None."]
+    return ["## Data notes", _bullets(f"{level}: {message}" for level, message in story.notes)]
+
+
+def _provenance(story: Story) -> list[str]:
+    if not story.provenance and not story.data_files:
+        return ["## Provenance", "Not recorded."]
+    blocks = ["## Provenance", _bullets(f"{name}: {value}" for name, value in story.provenance)]
+    return [*blocks, *_tables([story.data_files] if story.data_files else [], "##")]
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {markdown(line)}" for line in lines)
+
+
+def _tables(tables: Iterable[Table], level: str) -> list[str]:
+    blocks = []
+    for table in tables:
+        blocks += [f"{level}# {markdown(table.title)}", _grid(table)]
+        if table.note:
+            blocks.append(markdown(table.note))
+    return blocks
+
+
+def _grid(table: Table) -> str:
+    """Lay a table out with aligned columns, so that the file reads well as text too."""
+    header = [markdown(column.title) for column in table.columns]
+    n_entries = len(table.rows) - table.n_summary
+    rows = [[markdown(cell) for cell in row] for row in table.rows]
+    for row in rows[n_entries:]:
+        row[:] = [f"**{cell}**" if cell else "" for cell in row]
+    widths = [max(3, *(len(line[i]) for line in (header, *rows))) for i in range(len(header))]
+    rule = [
+        "-" * (width - 1) + ":" if column.numeric else "-" * width
+        for width, column in zip(widths, table.columns, strict=True)
+    ]
+    lines = []
+    for line in (header, rule, *rows):
+        cells = (
+            cell.rjust(width) if column.numeric else cell.ljust(width)
+            for cell, width, column in zip(line, widths, table.columns, strict=True)
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""Options several commands share: one spelling, one help text each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from gpucv.errors import StudyError
+
+__all__ = ["ExecutionOptions", "OutputOptions", "StudyFile", "StudyOptions", "switch"]
+
+
+def switch(told: str, name: str | list[str] | None = None) -> Parameter:
+    """Return the parameter of an on/off option that is off unless given."""
+    return Parameter(name=name, negative="", show_default=False, help=told)
+
+
+StudyFile = Annotated[Path, Parameter(help="The study: a TOML file.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ExecutionOptions:
+    """Where folds run: nothing that changes a result."""
+
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        Parameter(help="Where folds train; overrides execution.device."),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        Parameter(help="Address of a running Dask scheduler; '' for this machine alone."),
+    ] = None
+
+    def overrides(self) -> tuple[str, ...]:
+        """Return these options as ``key=value`` overrides."""
+        device = [] if self.device is None else [f"execution.device={self.device}"]
+        scheduler = [] if self.scheduler is None else [f"execution.scheduler={self.scheduler!r}"]
+        return (*device, *scheduler)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class StudyOptions(ExecutionOptions):
+    """What may be laid over a study from the command line."""
+
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            negative="",
+            show_default=False,
+            consume_multiple=False,
+            help="Override one key: predictors.0.params.max_depth=4. Repeatable.",
+        ),
+    ] = ()
+    limit: Annotated[
+        int | None,
+        Parameter(help="Trial run: only the first N steps of every experiment."),
+    ] = None
+
+    def overrides(self) -> tuple[str, ...]:
+        """Return all ``key=value`` overrides, those with an option of their own last."""
+        return (*self.set_, *ExecutionOptions.overrides(self))
+
+    def checked_limit(self) -> int | None:
+        """Return the limit, if it leaves anything.
+
+        Raises
+        ------
+        StudyError
+            If it is below 1.
+        """
+        if self.limit is not None and self.limit < 1:
+            msg = f"--limit {self.limit}: keep at least 1 step of every experiment"
+            raise StudyError(msg)
+        return self.limit
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How a command speaks."""
+
+    json: Annotated[bool, switch("Print one JSON object on stdout.")] = False
+    quiet: Annotated[
+        bool,
+        Parameter(
+            name=["--quiet", "-q"],
+            negative="",
+            show_default=False,
+            help="No progress and no notes.",
+        ),
+    ] = False

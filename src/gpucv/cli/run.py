@@ -1,0 +1,114 @@
+"""``gpucv run``: a study from file to findings."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from gpucv.cli.options import OutputOptions, StudyFile, StudyOptions, switch
+
+if TYPE_CHECKING:
+    from gpucv.workflow import PreparedStudy, Result
+
+__all__ = ["run"]
+
+
+def run(
+    study: StudyFile,
+    *,
+    out: Annotated[Path | None, Parameter(help="The run folder; by default under runs/.")] = None,
+    dry_run: Annotated[bool, switch("Print the plan; train nothing.")] = False,
+    options: StudyOptions = StudyOptions(),
+    output: OutputOptions = OutputOptions(),
+) -> int:
+    """Run a study: every fold, the tables, the findings, the page.
+
+    Examples
+    --------
+    gpucv run examples/h3-generalization.toml --out runs/h3
+    gpucv run study.toml --set predictors.0.params.max_depth=4 --limit 200
+    """
+    from gpucv.cli.output import choose_progress, print_json, say, tell_notes, tell_plan
+    from gpucv.runs import RunLayout, new_run_folder
+    from gpucv.study import load_study
+    from gpucv.workflow import prepare, start
+
+    limit = options.checked_limit()
+    loaded = load_study(study, options.overrides())
+    out = new_run_folder(loaded.study.name, out)
+    prepared = prepare(loaded, limit)
+    tell_notes(prepared.notes, quiet=output.quiet)
+    tell_plan(prepared, quiet=output.quiet)
+    if dry_run:
+        print_plan(prepared, json=output.json)
+        return 0
+    try:
+        result = start(prepared, out=out, progress=choose_progress(quiet=output.quiet))
+    except KeyboardInterrupt:
+        if RunLayout(out).manifest.exists():
+            say(f"to finish this run: gpucv resume {shlex.quote(str(out))}")
+        raise
+    if output.json:
+        print_json(summary(result))
+    else:
+        print_result(result)
+    return 0 if result.ok else 1
+
+
+def print_result(result: Result) -> None:
+    """Print a run's tables and verdict, and where its files are."""
+    from rich.console import Console
+
+    from gpucv.report import render_terminal
+    from gpucv.runs import RunLayout
+    from gpucv.workflow.execution import report_input
+
+    console = Console()
+    console.print(render_terminal(report_input(result), width=console.width, full=False))
+    layout = RunLayout(result.path)
+    print(f"\nfindings  {layout.findings}\nreport    {layout.page}\ntables    {layout.folds_csv}")
+
+
+def summary(result: Result) -> dict[str, object]:
+    """Return what ``--json`` prints: the verdicts, the folds, where the files are."""
+    from gpucv.analysis import verdicts_json
+
+    return {
+        **verdicts_json(result.verdicts),
+        "run": str(result.path),
+        "name": result.manifest["name"],
+        "synthetic": result.manifest["synthetic"],
+        "device": result.manifest["device"],
+        "notes": result.manifest["notes"],
+        "folds": result.folds.astype(object).to_dict("records"),
+    }
+
+
+def print_plan(prepared: PreparedStudy, *, json: bool) -> None:
+    """Print the folds that would run."""
+    from gpucv.cli.output import print_json
+    from gpucv.cli.visible import visible
+
+    folds = [
+        {
+            "fold_id": task.fold_id,
+            "key": task.key,
+            "scheme": task.scheme.name,
+            "holdout": task.holdout,
+            "predictor": task.predictor.title,
+            "transform": task.predictor.transform,
+            "n_train": task.n_train,
+            "n_test": task.n_test,
+        }
+        for task in prepared.tasks
+    ]
+    if json:
+        print_json({"device": prepared.device.device, "folds": folds})
+        return
+    for fold in folds:
+        named = f"{fold['scheme']}  {fold['holdout']}  {fold['predictor']}/{fold['transform']}"
+        counts = f"train {fold['n_train']:,}  test {fold['n_test']:,}"
+        print(f"{fold['fold_id']:4d}  {visible(named)}  {counts}")

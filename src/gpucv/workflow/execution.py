@@ -1,0 +1,352 @@
+"""A study from file to findings: prepare, run the folds, judge, report."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpucv.analysis import Thresholds, judge, scheme_meanings, verdicts_json
+from gpucv.analysis.collect import collect_tables
+from gpucv.errors import EnvironmentFaultError, RunError
+from gpucv.folds import RunRequest, run_folds
+from gpucv.machine import package_versions
+from gpucv.report import FoldFailure, ReportInput, render_findings, render_page
+from gpucv.report.csv import csv_text, read_csv
+from gpucv.runs import (
+    FoldStore,
+    RunLayout,
+    atomic_write,
+    atomic_write_with,
+    make_folder,
+    new_manifest,
+    new_run_folder,
+    now,
+    read_manifest,
+    run_lock,
+    to_json,
+    write_manifest,
+)
+from gpucv.study import LoadedStudy, Study, load_study, study_from_dict, study_to_toml
+from gpucv.workflow.preparation import PreparedStudy, prepare
+from gpucv.workflow.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpucv.folds import Progress
+    from gpucv.runs import FoldRecord
+
+__all__ = ["Silent", "as_loaded", "resume", "run", "start"]
+
+
+class Silent:
+    """Progress that says nothing."""
+
+    def start(self, planned: int, finished: int, rows: int) -> None:
+        """Say nothing."""
+
+    def advance(self, record: FoldRecord) -> None:
+        """Say nothing."""
+
+    def stop(self) -> None:
+        """Say nothing."""
+
+
+def run(
+    study: Path | str | Mapping[str, Any] | Study | LoadedStudy,
+    *,
+    out: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run a study and return what it found.
+
+    Parameters
+    ----------
+    study : path, mapping, Study or LoadedStudy
+        A study file, or the same keys as nested dicts.
+    out : path, optional
+        The run folder; by default ``runs/<UTC>-<name>-<8 hex>``.
+    overrides : sequence of str
+        ``"key.path=value"``, laid over the study.
+    limit : int, optional
+        Keep only the first `limit` steps of every experiment: a trial run, and
+        every output says so.
+    progress : Progress, optional
+        Told of every fold that ends.
+
+    Returns
+    -------
+    Result
+        Also where folds failed; see its ``folds.status``.
+
+    Raises
+    ------
+    GpucvError
+        If the study, its data or the machine is at fault; then no run folder is made.
+    """
+    return start(
+        prepare(as_loaded(study, overrides), limit),
+        out=Path(out) if out is not None else None,
+        progress=progress or Silent(),
+    )
+
+
+def as_loaded(
+    study: Path | str | Mapping[str, Any] | Study | LoadedStudy, overrides: Sequence[str] = ()
+) -> LoadedStudy:
+    """Return `study`, however given, checked."""
+    if isinstance(study, Path | str):
+        return load_study(study, tuple(overrides))
+    if isinstance(study, LoadedStudy) and not overrides:
+        return study
+    base = study.base if isinstance(study, LoadedStudy) else Path.cwd()
+    given = study.study if isinstance(study, LoadedStudy) else study
+    if isinstance(given, Study):
+        given = given.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return study_from_dict(dict(given), base=base, overrides=tuple(overrides))
+
+
+def start(prepared: PreparedStudy, *, out: Path | None, progress: Progress) -> Result:
+    """Make the run folder of a prepared study and run its folds."""
+    layout = RunLayout(new_run_folder(prepared.study.name, out))
+    make_folder(layout.root)
+    with run_lock(layout.root):
+        manifest = _found(layout, prepared)
+        return _run_and_report(layout, prepared, manifest, progress, retry_failed=False)
+
+
+def resume(
+    folder: Path | str,
+    *,
+    retry_failed: bool = False,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Result:
+    """Run the folds a run folder still lacks, and report anew.
+
+    Parameters
+    ----------
+    folder : path
+        A run folder, finished or not.
+    retry_failed : bool
+        Run failed folds again, too.
+    overrides : sequence of str
+        ``"key.path=value"``, laid over the study: where folds run and what the verdict
+        asks may change, nothing that changes a prediction.
+    progress : Progress, optional
+
+    Raises
+    ------
+    RunError
+        If the study or the data is no longer what the run began with.
+    RunLockedError
+        If another process is writing the folder.
+    """
+    layout = RunLayout(Path(folder))
+    read_manifest(layout)  # before a lock file is put into a folder that is no run
+    with run_lock(layout.root):
+        manifest = read_manifest(layout)
+        prepared = prepare(load_study(layout.study, tuple(overrides)), manifest.get("limit"))
+        _must_be_unchanged(layout, manifest, prepared)
+        FoldStore(layout.root).sweep()
+        manifest |= {"status": "running", "resumed": [*manifest.get("resumed", []), now()]}
+        write_manifest(layout, manifest)
+        return _run_and_report(
+            layout, prepared, manifest, progress or Silent(), retry_failed=retry_failed
+        )
+
+
+def _found(layout: RunLayout, prepared: PreparedStudy) -> dict[str, Any]:
+    """Write what a run can be resumed from, and return its manifest; or leave nothing."""
+    notes = [asdict(note) for note in prepared.notes]
+    manifest = new_manifest(prepared.study.name, prepared.device, prepared.origin(), notes)
+    try:
+        make_folder(layout.folds)
+        atomic_write(layout.study, study_to_toml(prepared.study))
+        atomic_write(layout.plan, csv_text(_plan_frame(prepared)))
+        write_manifest(layout, manifest)
+    except BaseException:
+        for path in (layout.study, layout.plan, layout.manifest, layout.lock_holder, layout.lock):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            layout.folds.rmdir()
+            layout.root.rmdir()
+        raise
+    return manifest
+
+
+def _run_and_report(
+    layout: RunLayout,
+    prepared: PreparedStudy,
+    manifest: dict[str, Any],
+    progress: Progress,
+    *,
+    retry_failed: bool,
+) -> Result:
+    request = RunRequest(
+        root=layout.root,
+        tasks=prepared.tasks,
+        execution=prepared.study.execution,
+        retry_failed=retry_failed,
+    )
+    try:
+        records = run_folds(request, prepared.table, progress)
+        return _report(layout, prepared, manifest, records)
+    except BaseException as error:
+        stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
+        with contextlib.suppress(EnvironmentFaultError):  # the first fault is the one to tell
+            write_manifest(layout, manifest | {"status": stopped, "ended": now()})
+        raise
+
+
+def _report(
+    layout: RunLayout,
+    prepared: PreparedStudy,
+    manifest: dict[str, Any],
+    records: list[FoldRecord],
+) -> Result:
+    """Write every table, the findings and the page, the manifest last."""
+    failed = sum(record.status == "failed" for record in records)
+    manifest = manifest | {
+        "status": "finished with failed folds" if failed else "finished",
+        "ended": now(),
+        "device": {**manifest["device"], "by_fold": sorted({r.device for r in records})},
+    }
+    tables = collect_tables(records)
+    limits = Thresholds(**prepared.study.verdict.model_dump())
+    verdicts = tuple(judge(tables.folds, limits, scheme_meanings(prepared.study.schemes)))
+    for path, frame in (
+        (layout.folds_csv, tables.folds),
+        (layout.experiments_csv, tables.experiments),
+        (layout.importance_csv, tables.importance),
+        (layout.stability_csv, tables.stability),
+    ):
+        atomic_write(path, csv_text(frame))
+    if any(record.status == "ok" for record in records):
+        store = FoldStore(layout.root)
+        atomic_write_with(
+            layout.predictions, lambda beside: store.gather_predictions(records, beside)
+        )
+    atomic_write(layout.verdict, to_json(verdicts_json(verdicts)))
+    result = Result(layout.root, tables, verdicts, manifest)
+    report = report_input(result)
+    atomic_write(layout.findings, render_findings(report))
+    atomic_write(layout.page, render_page(report))
+    write_manifest(layout, manifest)
+    return result
+
+
+def report_input(result: Result) -> ReportInput:
+    """Return what a rendering of `result` may use."""
+    manifest = result.manifest
+    finished = RunLayout(result.path).predictions.exists()
+    return ReportInput(
+        name=str(manifest["name"]),
+        tables=result.tables,
+        verdicts=result.verdicts,
+        predictions=result.predictions if finished else None,
+        provenance=manifest,
+        notes=tuple((note["level"], note["message"]) for note in manifest["notes"]),
+        failures=tuple(
+            FoldFailure(r.scheme, r.holdout, r.predictor, r.transform, r.target, r.error)
+            for r in _unfinished(result)
+        ),
+        synthetic=bool(manifest["synthetic"]),
+    )
+
+
+def _unfinished(result: Result) -> list[FoldRecord]:
+    """Return the records of the folds that did not finish: they hold the reasons."""
+    if (result.folds["status"] == "ok").all():
+        return []
+    store = FoldStore(result.path)
+    plan = read_csv(RunLayout(result.path).plan, {"fold_id": "count", "key": "text"})
+    planned = zip(plan["fold_id"].tolist(), plan["key"].tolist(), strict=True)
+    records = (store.read(fold_id, key) for fold_id, key in planned)
+    return [record for record in records if record is not None and record.status != "ok"]
+
+
+def _plan_frame(prepared: PreparedStudy) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "fold_id": task.fold_id,
+            "key": task.key,
+            "scheme": task.scheme.name,
+            "holdout": task.holdout,
+            "predictor": task.predictor.title,
+            "transform": task.predictor.transform,
+            "target": task.target,
+            "seed": task.seed,
+            "n_train": task.n_train,
+            "n_test": task.n_test,
+        }
+        for task in prepared.tasks
+    )
+
+
+def _must_be_unchanged(
+    layout: RunLayout, manifest: Mapping[str, Any], prepared: PreparedStudy
+) -> None:
+    """Refuse to mix results of two studies, two states of the data, devices or libraries."""
+    now_is = prepared.origin()
+    for what, key in (("study", "study_fingerprint"), ("data", "data_fingerprint")):
+        before, after = manifest.get(key), now_is[key]
+        if before != after:
+            msg = (
+                f"{layout.root}: the {what} is not the one this run began with "
+                f"({what} fingerprint {str(before)[:16]} then, {after[:16]} now)"
+                f"{_data_difference(manifest, now_is) if what == 'data' else ''}; "
+                "start a new run instead"
+            )
+            raise RunError(msg)
+    began, here = manifest["device"].get("used"), prepared.device.device
+    if began != here:
+        msg = (
+            f"{layout.root} began on device {began!r}, and here it would go on with {here!r} "
+            f"({prepared.device.reason}), whose trees differ; resume it there or start a new run"
+        )
+        raise RunError(msg)
+    before, after = (
+        _deciding(manifest["machine"].get("versions", {})),
+        _deciding(package_versions()),
+    )
+    if before != after:
+        changed = ", ".join(
+            f"{name} {before.get(name, 'missing')} then, {after.get(name, 'missing')} now"
+            for name in sorted(before.keys() | after.keys())
+            if before.get(name) != after.get(name)
+        )
+        msg = (
+            f"{layout.root} began with other libraries, whose results may differ ({changed}); "
+            "install those versions again or start a new run"
+        )
+        raise RunError(msg)
+    planned = read_csv(layout.plan, {"fold_id": "count", "key": "text"})
+    if planned["key"].tolist() != [task.key for task in prepared.tasks]:
+        msg = (
+            f"{layout.root}: this gpucv plans other folds than {layout.plan} lists; "
+            "resume with the version that began it, or start a new run"
+        )
+        raise RunError(msg)
+
+
+def _deciding(versions: Mapping[str, str]) -> dict[str, str]:
+    """Return the versions of the libraries that decide splits, trees and scores."""
+    return {
+        "XGBoost" if name.startswith("xgboost") else name: version
+        for name, version in versions.items()
+        if name in ("numpy", "scikit-learn") or name.startswith("xgboost")
+    }
+
+
+def _data_difference(manifest: Mapping[str, Any], now_is: Mapping[str, Any]) -> str:
+    before = {source["path"]: source["sha256"] for source in manifest.get("data", [])}
+    after = {source["path"]: source["sha256"] for source in now_is["data"]}
+    changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
+    return f": changed {', '.join(changed)}" if changed else ": gpucv computes it otherwise now"

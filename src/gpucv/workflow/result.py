@@ -1,0 +1,156 @@
+"""A finished run, as frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from gpucv.analysis import (
+    EXPERIMENT_COLUMNS,
+    FOLD_COLUMNS,
+    IMPORTANCE_COLUMNS,
+    STABILITY_COLUMNS,
+    StudyTables,
+    Verdict,
+    judge,
+    schemes_from_json,
+    thresholds_from_json,
+)
+from gpucv.errors import RunError
+from gpucv.report.csv import read_csv
+from gpucv.runs import RunLayout, read_json, read_manifest
+from gpucv.runs.layout import sha256_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a study found.
+
+    Attributes
+    ----------
+    path : Path
+        The run folder.
+    tables : StudyTables
+    verdicts : tuple of Verdict
+        One per predictor and transform.
+    manifest : dict
+        Machine, versions, seed, data hashes, times.
+
+    Examples
+    --------
+    >>> result = gpucv.run("examples/h3-generalization.toml")  # doctest: +SKIP
+    >>> result.folds[["scheme", "holdout", "test_mape"]]  # doctest: +SKIP
+    """
+
+    path: Path
+    tables: StudyTables
+    verdicts: tuple[Verdict, ...]
+    manifest: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """Read a finished run.
+
+        Raises
+        ------
+        RunError
+            If the folder is not a finished run, or its tables are damaged.
+        """
+        layout = RunLayout(Path(folder))
+        manifest = read_manifest(layout)
+        if not manifest["status"].startswith("finished"):
+            msg = f"{folder} is {manifest['status']}, not finished; run: gpucv resume {folder}"
+            raise RunError(msg)
+        _must_be_as_written(layout, manifest)
+        tables = StudyTables(
+            folds=read_csv(layout.folds_csv, FOLD_COLUMNS),
+            experiments=read_csv(layout.experiments_csv, EXPERIMENT_COLUMNS),
+            importance=read_csv(layout.importance_csv, IMPORTANCE_COLUMNS),
+            stability=read_csv(layout.stability_csv, STABILITY_COLUMNS),
+        )
+        limits = thresholds_from_json(read_json(layout.verdict))
+        schemes = schemes_from_json(manifest.get("schemes"))
+        verdicts = tuple(judge(tables.folds, limits, schemes))
+        return cls(Path(folder), tables, verdicts, manifest)
+
+    @property
+    def folds(self) -> pd.DataFrame:
+        """One row per fold: counts, scores in percent, seconds, device."""
+        return self.tables.folds
+
+    @property
+    def experiments(self) -> pd.DataFrame:
+        """One row per fold and held-out experiment."""
+        return self.tables.experiments
+
+    @property
+    def importance(self) -> pd.DataFrame:
+        """One row per fold and feature: share of gain, and rank."""
+        return self.tables.importance
+
+    @property
+    def stability(self) -> pd.DataFrame:
+        """One row per scheme and feature: average share and rank, spread of the rank."""
+        return self.tables.stability
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per held-out step of every fold, in the target's unit."""
+        import pandas as pd
+
+        path = RunLayout(self.path).predictions
+        if not path.exists():
+            msg = f"{path} is missing: no fold of this run finished"
+            raise RunError(msg)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            msg = f"cannot read {path}: {error}; run: gpucv resume {self.path}"
+            raise RunError(msg) from error
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the study's first predictor."""
+        return self.verdicts[0]
+
+    @property
+    def n_failed(self) -> int:
+        """How many folds failed."""
+        return int((self.folds["status"] == "failed").sum())
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fold failed and at least one was scored."""
+        return self.n_failed == 0 and bool((self.folds["status"] == "ok").any())
+
+    def __repr__(self) -> str:
+        """Say in one line what was found and where."""
+        finished = int((self.folds["status"] == "ok").sum())
+        name = self.manifest.get("name", "study")
+        return (
+            f"<Result {name!r}: {self.verdict.label}, {finished} of {len(self.folds)} folds, "
+            f"in {str(self.path)!r}>"
+        )
+
+
+def _must_be_as_written(layout: RunLayout, manifest: dict[str, Any]) -> None:
+    """Refuse tables changed since the run wrote them; its manifest holds their hashes."""
+    read = (
+        layout.folds_csv,
+        layout.experiments_csv,
+        layout.importance_csv,
+        layout.stability_csv,
+        layout.verdict,
+    )
+    for path in read:
+        written = manifest["outputs"].get(path.name, {}).get("sha256")
+        if path.exists() and written is not None and sha256_of(path) != written:
+            msg = f"{path} was changed since the run wrote it; run: gpucv resume {layout.root}"
+            raise RunError(msg)

@@ -70,7 +70,7 @@ def load_report_input(run: Path) -> ReportInput:
         The folder is not a finished run, or a file in it is damaged.
     """
     from gpucv.workflow import Result
-    from gpucv.workflow.execution import report_input
+    from gpucv.workflow.rendering import report_input
 
     if not run.is_dir():
         raise StudyError(f"{run}: no such run folder")

@@ -21,8 +21,8 @@ def resume(
     output: OutputOptions = OutputOptions(),
 ) -> int:
     """Run the folds a run folder still lacks, and report anew."""
-    from gpucv.cli.output import choose_progress, print_json, say
-    from gpucv.cli.run import print_result, summary
+    from gpucv.cli.output import choose_progress, say
+    from gpucv.cli.run import show
     from gpucv.workflow import resume as resume_run
 
     try:
@@ -35,8 +35,4 @@ def resume(
     except KeyboardInterrupt:
         say(f"to finish this run: gpucv resume {shlex.quote(str(run))}")
         raise
-    if output.json:
-        print_json(summary(result))
-    else:
-        print_result(result)
-    return 0 if result.ok else 1
+    return show(result, output)

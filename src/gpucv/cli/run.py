@@ -31,7 +31,7 @@ def run(
     gpucv run examples/h3-generalization.toml --out runs/h3
     gpucv run study.toml --set predictors.0.params.max_depth=4 --limit 200
     """
-    from gpucv.cli.output import choose_progress, print_json, say, tell_notes, tell_plan
+    from gpucv.cli.output import choose_progress, say, tell_notes, tell_plan
     from gpucv.runs import RunLayout, new_run_folder
     from gpucv.study import load_study
     from gpucv.workflow import prepare, start
@@ -51,6 +51,13 @@ def run(
         if RunLayout(out).manifest.exists():
             say(f"to finish this run: gpucv resume {shlex.quote(str(out))}")
         raise
+    return show(result, output)
+
+
+def show(result: Result, output: OutputOptions) -> int:
+    """Print what a run found, and return the exit code it earns."""
+    from gpucv.cli.output import print_json
+
     if output.json:
         print_json(summary(result))
     else:
@@ -64,7 +71,7 @@ def print_result(result: Result) -> None:
 
     from gpucv.report import render_terminal
     from gpucv.runs import RunLayout
-    from gpucv.workflow.execution import report_input
+    from gpucv.workflow.rendering import report_input
 
     console = Console()
     console.print(render_terminal(report_input(result), width=console.width, full=False))
@@ -91,20 +98,9 @@ def print_plan(prepared: PreparedStudy, *, json: bool) -> None:
     """Print the folds that would run."""
     from gpucv.cli.output import print_json
     from gpucv.cli.visible import visible
+    from gpucv.folds import plan_rows
 
-    folds = [
-        {
-            "fold_id": task.fold_id,
-            "key": task.key,
-            "scheme": task.scheme.name,
-            "holdout": task.holdout,
-            "predictor": task.predictor.title,
-            "transform": task.predictor.transform,
-            "n_train": task.n_train,
-            "n_test": task.n_test,
-        }
-        for task in prepared.tasks
-    ]
+    folds = plan_rows(prepared.tasks)
     if json:
         print_json({"device": prepared.device.device, "folds": folds})
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import SplitError
 from gpucv.folds.sharing import TableRef
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpucv.machine import Device
     from gpucv.study import ExecutionSpec, Study
 
-__all__ = ["assign", "plan_folds", "worker_count"]
+__all__ = ["assign", "plan_folds", "plan_rows", "worker_count"]
 
 _FOLDS_PER_GPU = 4
 """Small folds overlap on one GPU, whose time goes into launches; not yet measured on one."""
@@ -82,6 +82,25 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
                 )
                 tasks.append(replace(task, key=_key(task)))
     return tasks
+
+
+def plan_rows(tasks: Sequence[FoldTask]) -> list[dict[str, Any]]:
+    """Return the rows of ``plan.csv``: one per fold, in the order of the plan."""
+    return [
+        {
+            "fold_id": task.fold_id,
+            "key": task.key,
+            "scheme": task.scheme.name,
+            "holdout": task.holdout,
+            "predictor": task.predictor.title,
+            "transform": task.predictor.transform,
+            "target": task.target,
+            "seed": task.seed,
+            "n_train": task.n_train,
+            "n_test": task.n_test,
+        }
+        for task in tasks
+    ]
 
 
 def worker_count(execution: ExecutionSpec, tasks: Sequence[FoldTask], cores: int) -> int:

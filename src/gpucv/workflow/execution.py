@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from gpucv.analysis import Thresholds, judge, scheme_meanings, verdicts_json
 from gpucv.analysis.collect import collect_tables
-from gpucv.errors import EnvironmentFaultError, RunError
-from gpucv.folds import RunRequest, run_folds
-from gpucv.machine import package_versions
-from gpucv.report import FoldFailure, ReportInput, render_findings, render_page
-from gpucv.report.csv import csv_text, read_csv
+from gpucv.errors import EnvironmentFaultError
+from gpucv.folds import RunRequest, plan_rows, run_folds
+from gpucv.report import render_findings, render_page
+from gpucv.report.csv import csv_text
 from gpucv.runs import (
     FoldStore,
     RunLayout,
@@ -29,7 +30,9 @@ from gpucv.runs import (
     write_manifest,
 )
 from gpucv.study import LoadedStudy, Study, load_study, study_from_dict, study_to_toml
+from gpucv.workflow.continuity import must_be_unchanged
 from gpucv.workflow.preparation import PreparedStudy, prepare
+from gpucv.workflow.rendering import report_input
 from gpucv.workflow.result import Result
 
 if TYPE_CHECKING:
@@ -151,7 +154,7 @@ def resume(
     with run_lock(layout.root):
         manifest = read_manifest(layout)
         prepared = prepare(load_study(layout.study, tuple(overrides)), manifest.get("limit"))
-        _must_be_unchanged(layout, manifest, prepared)
+        must_be_unchanged(layout, manifest, prepared)
         FoldStore(layout.root).sweep()
         manifest |= {"status": "running", "resumed": [*manifest.get("resumed", []), now()]}
         write_manifest(layout, manifest)
@@ -167,7 +170,7 @@ def _found(layout: RunLayout, prepared: PreparedStudy) -> dict[str, Any]:
     try:
         make_folder(layout.folds)
         atomic_write(layout.study, study_to_toml(prepared.study))
-        atomic_write(layout.plan, csv_text(_plan_frame(prepared)))
+        atomic_write(layout.plan, csv_text(pd.DataFrame(plan_rows(prepared.tasks))))
         write_manifest(layout, manifest)
     except BaseException:
         for path in (layout.study, layout.plan, layout.manifest, layout.lock_holder, layout.lock):
@@ -238,115 +241,3 @@ def _report(
     atomic_write(layout.page, render_page(report))
     write_manifest(layout, manifest)
     return result
-
-
-def report_input(result: Result) -> ReportInput:
-    """Return what a rendering of `result` may use."""
-    manifest = result.manifest
-    finished = RunLayout(result.path).predictions.exists()
-    return ReportInput(
-        name=str(manifest["name"]),
-        tables=result.tables,
-        verdicts=result.verdicts,
-        predictions=result.predictions if finished else None,
-        provenance=manifest,
-        notes=tuple((note["level"], note["message"]) for note in manifest["notes"]),
-        failures=tuple(
-            FoldFailure(r.scheme, r.holdout, r.predictor, r.transform, r.target, r.error)
-            for r in _unfinished(result)
-        ),
-        synthetic=bool(manifest["synthetic"]),
-    )
-
-
-def _unfinished(result: Result) -> list[FoldRecord]:
-    """Return the records of the folds that did not finish: they hold the reasons."""
-    if (result.folds["status"] == "ok").all():
-        return []
-    store = FoldStore(result.path)
-    plan = read_csv(RunLayout(result.path).plan, {"fold_id": "count", "key": "text"})
-    planned = zip(plan["fold_id"].tolist(), plan["key"].tolist(), strict=True)
-    records = (store.read(fold_id, key) for fold_id, key in planned)
-    return [record for record in records if record is not None and record.status != "ok"]
-
-
-def _plan_frame(prepared: PreparedStudy) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "fold_id": task.fold_id,
-            "key": task.key,
-            "scheme": task.scheme.name,
-            "holdout": task.holdout,
-            "predictor": task.predictor.title,
-            "transform": task.predictor.transform,
-            "target": task.target,
-            "seed": task.seed,
-            "n_train": task.n_train,
-            "n_test": task.n_test,
-        }
-        for task in prepared.tasks
-    )
-
-
-def _must_be_unchanged(
-    layout: RunLayout, manifest: Mapping[str, Any], prepared: PreparedStudy
-) -> None:
-    """Refuse to mix results of two studies, two states of the data, devices or libraries."""
-    now_is = prepared.origin()
-    for what, key in (("study", "study_fingerprint"), ("data", "data_fingerprint")):
-        before, after = manifest.get(key), now_is[key]
-        if before != after:
-            msg = (
-                f"{layout.root}: the {what} is not the one this run began with "
-                f"({what} fingerprint {str(before)[:16]} then, {after[:16]} now)"
-                f"{_data_difference(manifest, now_is) if what == 'data' else ''}; "
-                "start a new run instead"
-            )
-            raise RunError(msg)
-    began, here = manifest["device"].get("used"), prepared.device.device
-    if began != here:
-        msg = (
-            f"{layout.root} began on device {began!r}, and here it would go on with {here!r} "
-            f"({prepared.device.reason}), whose trees differ; resume it there or start a new run"
-        )
-        raise RunError(msg)
-    before, after = (
-        _deciding(manifest["machine"].get("versions", {})),
-        _deciding(package_versions()),
-    )
-    if before != after:
-        changed = ", ".join(
-            f"{name} {before.get(name, 'missing')} then, {after.get(name, 'missing')} now"
-            for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name)
-        )
-        msg = (
-            f"{layout.root} began with other libraries, whose results may differ ({changed}); "
-            "install those versions again or start a new run"
-        )
-        raise RunError(msg)
-    planned = read_csv(layout.plan, {"fold_id": "count", "key": "text"})
-    if planned["key"].tolist() != [task.key for task in prepared.tasks]:
-        msg = (
-            f"{layout.root}: this gpucv plans other folds than {layout.plan} lists; "
-            "resume with the version that began it, or start a new run"
-        )
-        raise RunError(msg)
-
-
-def _deciding(versions: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions of the libraries that decide splits, trees and scores."""
-    return {
-        "XGBoost" if name.startswith("xgboost") else name: version
-        for name, version in versions.items()
-        if name in ("numpy", "scikit-learn") or name.startswith("xgboost")
-    }
-
-
-def _data_difference(manifest: Mapping[str, Any], now_is: Mapping[str, Any]) -> str:
-    before = {source["path"]: source["sha256"] for source in manifest.get("data", [])}
-    after = {source["path"]: source["sha256"] for source in now_is["data"]}
-    changed = sorted(p for p in before.keys() | after.keys() if before.get(p) != after.get(p))
-    return f": changed {', '.join(changed)}" if changed else ": gpucv computes it otherwise now"

@@ -9,7 +9,7 @@ import pytest
 from gpucv.errors import DataError, SplitError, StudyError
 from gpucv.folds import plan_folds
 from gpucv.folds.plan import assign, worker_count
-from gpucv.splits import make_split
+from gpucv.splits import make_split, make_splits
 from gpucv.study import ExecutionSpec
 
 if TYPE_CHECKING:
@@ -204,10 +204,10 @@ def test_a_scheme_that_leaves_nothing_to_train_on_is_refused(
 ) -> None:
     from gpucv.folds import plan
 
-    def everything_held_out(*words: Any, **more: Any) -> Any:
-        split = make_split(*words, **more)
-        return replace(split, train=split.train[:0])
+    def everything_held_out(*words: Any) -> Any:
+        for split in make_splits(*words):
+            yield replace(split, train=split.train[:0])
 
-    monkeypatch.setattr(plan, "make_split", everything_held_out)
+    monkeypatch.setattr(plan, "make_splits", everything_held_out)
     with pytest.raises(SplitError, match="holding 'a' out leaves no row to train on"):
         plan_folds(loaded().study, table)

@@ -72,7 +72,8 @@ def test_folds_are_those_of_scikit_learn(values: list[str], p: int) -> None:
 
 def test_a_holdout_has_the_rows_its_name_says_and_ascending() -> None:
     coded = GroupLabels.from_values(["b", "a", "c", "a"])
-    assert LeaveGroupsOut(2).holdouts(coded) == ("a + b", "a + c", "b + c")
+    splits = LeaveGroupsOut(2).splits(coded)
+    assert [split.holdout for split in splits] == ["a + b", "a + c", "b + c"]
     split = LeaveGroupsOut(2).split_at(coded, 1)
     assert (split.holdout, split.train.tolist(), split.test.tolist()) == ("a + c", [0], [1, 2, 3])
 
@@ -166,7 +167,7 @@ def test_groups_that_cannot_be_left_out_are_named(values: Any, p: int, fault: st
     with pytest.raises(SplitError, match=fault):
         next(LeaveGroupsOut(p).split(values, groups=values))
     with pytest.raises(SplitError, match=fault):
-        LeaveGroupsOut(p).holdouts(GroupLabels.from_values(list(values)))
+        list(LeaveGroupsOut(p).splits(GroupLabels.from_values(list(values))))
 
 
 def test_leaving_groups_out_needs_groups() -> None:

@@ -10,10 +10,16 @@ from sklearn import model_selection
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut, ShuffleSplit
 
 from gpucv.errors import SplitError, StudyError
-from gpucv.splits import GroupLabels, make_split, name_holdouts
+from gpucv.splits import GroupLabels, make_split, make_splits
 from gpucv.study import SchemeSpec
 
 SEED = 42
+
+
+def holdouts_of(
+    scheme: SchemeSpec, keys: dict[str, GroupLabels], n_rows: int, seed: int
+) -> tuple[str, ...]:
+    return tuple(split.holdout for split in make_splits(scheme, keys, n_rows, seed))
 
 
 def keys_for(n_rows: int) -> dict[str, GroupLabels]:
@@ -29,7 +35,7 @@ KEYS = keys_for(60)
 
 def splits_of(scheme: SchemeSpec, keys: dict[str, GroupLabels] = KEYS) -> list[Any]:
     n_rows = len(next(iter(keys.values())).codes)
-    holdouts = name_holdouts(scheme, keys, n_rows, SEED)
+    holdouts = holdouts_of(scheme, keys, n_rows, SEED)
     made = [make_split(scheme, keys, i, n_rows=n_rows, seed=SEED) for i in range(len(holdouts))]
     assert [split.holdout for split in made] == list(holdouts)
     return made
@@ -100,10 +106,10 @@ def test_folds_are_those_scikit_learn_makes(scheme: SchemeSpec, theirs: Any) -> 
 
 
 def test_holdouts_are_named_after_their_groups() -> None:
-    assert name_holdouts(SCHEMES[0], KEYS, 60, SEED) == ("m0", "m1", "m2")
-    assert name_holdouts(SCHEMES[1], KEYS, 60, SEED)[:2] == ("m0 x a100", "m0 x h100")
-    assert name_holdouts(SCHEMES[2], KEYS, 60, SEED)[0] == "a100 x m0 + a100 x m1"
-    assert name_holdouts(SCHEMES[3], KEYS, 60, SEED) == ("split-0", "split-1", "split-2", "split-3")
+    assert holdouts_of(SCHEMES[0], KEYS, 60, SEED) == ("m0", "m1", "m2")
+    assert holdouts_of(SCHEMES[1], KEYS, 60, SEED)[:2] == ("m0 x a100", "m0 x h100")
+    assert holdouts_of(SCHEMES[2], KEYS, 60, SEED)[0] == "a100 x m0 + a100 x m1"
+    assert holdouts_of(SCHEMES[3], KEYS, 60, SEED) == ("split-0", "split-1", "split-2", "split-3")
 
 
 def test_another_seed_draws_another_split_and_the_same_groups() -> None:
@@ -134,12 +140,12 @@ def test_another_seed_draws_another_split_and_the_same_groups() -> None:
 def test_a_name_that_is_no_splitter_is_refused_and_never_looked_up(name: str) -> None:
     scheme = SchemeSpec(name="x", hold_out="model", splitter=name or "None")
     with pytest.raises(StudyError, match=r"is not a splitter of sklearn.model_selection"):
-        name_holdouts(scheme, KEYS, 60, SEED)
+        holdouts_of(scheme, KEYS, 60, SEED)
 
 
 def test_a_mistyped_splitter_gets_the_nearest_one() -> None:
     with pytest.raises(StudyError, match=r"'GroupKfold' is not .*; did you mean 'GroupKFold'?"):
-        name_holdouts(splitter("GroupKfold", "model"), KEYS, 60, SEED)
+        holdouts_of(splitter("GroupKfold", "model"), KEYS, 60, SEED)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_a_mistyped_splitter_gets_the_nearest_one() -> None:
 )
 def test_parameters_a_splitter_does_not_take_are_a_fault_of_the_study(scheme: SchemeSpec) -> None:
     with pytest.raises(StudyError, match=rf"scheme 'x': {scheme.splitter}\(") as caught:
-        name_holdouts(scheme, KEYS, 60, SEED)
+        holdouts_of(scheme, KEYS, 60, SEED)
     assert "\n" not in str(caught.value)
 
 
@@ -172,19 +178,19 @@ def test_parameters_a_splitter_does_not_take_are_a_fault_of_the_study(scheme: Sc
 )
 def test_rows_a_scheme_cannot_part_are_a_fault_of_the_data(scheme: SchemeSpec, fault: str) -> None:
     with pytest.raises(SplitError, match=f"scheme 'x'.*{fault}.*; drop the scheme or add data"):
-        name_holdouts(scheme, KEYS, 60, SEED)
+        holdouts_of(scheme, KEYS, 60, SEED)
 
 
 def test_a_splitter_that_would_make_a_fold_per_row_is_refused_before_it_starts() -> None:
     keys = keys_for(1_000_000)
     with pytest.raises(SplitError, match="LeaveOneOut: makes 1,000,000 folds"):
-        name_holdouts(splitter("LeaveOneOut"), keys, 1_000_000, SEED)
+        holdouts_of(splitter("LeaveOneOut"), keys, 1_000_000, SEED)
 
 
 @pytest.mark.parametrize("name", ["KFold", "ShuffleSplit", "TimeSeriesSplit", "LeaveOneOut"])
 def test_a_splitter_that_would_ignore_the_groups_is_refused(name: str) -> None:
     with pytest.raises(StudyError, match=f"{name} takes no notice of groups"):
-        name_holdouts(splitter(name, "model"), KEYS, 60, SEED)
+        holdouts_of(splitter(name, "model"), KEYS, 60, SEED)
 
 
 def test_every_concrete_splitter_of_scikit_learn_is_offered() -> None:
@@ -202,6 +208,15 @@ def test_every_concrete_splitter_of_scikit_learn_is_offered() -> None:
         scheme = splitter(name, "model" if name in grouped else (), **params)
         if name.startswith(("Stratified", "RepeatedStratified")):
             with pytest.raises(SplitError, match=name):  # these need classes to predict
-                name_holdouts(scheme, KEYS, 60, SEED)
+                holdouts_of(scheme, KEYS, 60, SEED)
         else:
             assert splits_of(scheme)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.name)
+def test_a_worker_makes_the_very_splits_that_were_planned(scheme: SchemeSpec) -> None:
+    for index, planned in enumerate(make_splits(scheme, KEYS, 60, SEED)):
+        made = make_split(scheme, KEYS, index, n_rows=60, seed=SEED)
+        assert made.holdout == planned.holdout
+        np.testing.assert_array_equal(made.train, planned.train)
+        np.testing.assert_array_equal(made.test, planned.test)

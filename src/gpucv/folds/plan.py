@@ -12,7 +12,7 @@ from gpucv.folds.sharing import TableRef
 from gpucv.folds.task import FoldTask
 from gpucv.predictors import check_params
 from gpucv.schema import PROTOCOL
-from gpucv.splits import make_split, name_holdouts, split_validation
+from gpucv.splits import make_splits, split_validation
 from gpucv.transforms import check_domain
 
 if TYPE_CHECKING:
@@ -50,11 +50,10 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
         check_domain(spec.transform, table.y)
     tasks: list[FoldTask] = []
     for scheme in study.schemes:
-        holdouts = name_holdouts(scheme, table.keys, len(table), study.seed)
-        for index, holdout in enumerate(holdouts):
-            split = make_split(scheme, table.keys, index, n_rows=len(table), seed=study.seed)
+        for index, split in enumerate(make_splits(scheme, table.keys, len(table), study.seed)):
             if not len(split.train):
-                msg = f"scheme {scheme.name!r}: holding {holdout!r} out leaves no row to train on"
+                out = f"holding {split.holdout!r} out"
+                msg = f"scheme {scheme.name!r}: {out} leaves no row to train on"
                 raise SplitError(msg)
             split_validation(
                 split.train,
@@ -69,7 +68,7 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
                     key="",
                     scheme=scheme,
                     index=index,
-                    holdout=holdout,
+                    holdout=split.holdout,
                     predictor=spec.model_copy(update={"params": whole}),
                     validation=study.validation,
                     target=study.data.target,

@@ -1,7 +1,7 @@
 """Which rows are held out, and which watch the fit."""
 
 from gpucv.splits.groups import GroupLabels, LeaveGroupsOut, Split, combine
-from gpucv.splits.schemes import make_split, name_holdouts
+from gpucv.splits.schemes import make_split, make_splits
 from gpucv.splits.validation import split_validation
 
 __all__ = [
@@ -10,6 +10,6 @@ __all__ = [
     "Split",
     "combine",
     "make_split",
-    "name_holdouts",
+    "make_splits",
     "split_validation",
 ]

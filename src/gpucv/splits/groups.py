@@ -144,13 +144,16 @@ class LeaveGroupsOut:
         groups: ArrayLike | None = None,
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
         """Yield (train, test) row numbers, groups in sorted order."""
-        labels = self._labels(groups)
-        for wanted in combinations(range(len(labels.names)), self.p):
-            held = labels.rows_of(wanted)
-            yield np.flatnonzero(~held), np.flatnonzero(held)
+        for split in self.splits(self._labels(groups)):
+            yield split.train, split.test
 
-    def holdouts(self, labels: GroupLabels) -> tuple[str, ...]:
-        """Return the name of every fold's holdout, in order.
+    def split_at(self, labels: GroupLabels, index: int) -> Split:
+        """Return fold number `index` without making the others."""
+        self._check(labels)
+        return self._leave_out(labels, _combination_at(len(labels.names), self.p, index))
+
+    def splits(self, labels: GroupLabels) -> Iterator[Split]:
+        """Yield every fold in turn, groups in sorted order.
 
         Raises
         ------
@@ -158,12 +161,10 @@ class LeaveGroupsOut:
             If there are too few groups to leave `p` out and train on the rest.
         """
         self._check(labels)
-        return tuple(" + ".join(names) for names in combinations(labels.names, self.p))
+        for wanted in combinations(range(len(labels.names)), self.p):
+            yield self._leave_out(labels, wanted)
 
-    def split_at(self, labels: GroupLabels, index: int) -> Split:
-        """Return fold number `index` without making the others."""
-        self._check(labels)
-        wanted = _combination_at(len(labels.names), self.p, index)
+    def _leave_out(self, labels: GroupLabels, wanted: Sequence[int]) -> Split:
         held = labels.rows_of(wanted)
         holdout = " + ".join(labels.names[code] for code in wanted)
         return Split(holdout, np.flatnonzero(~held), np.flatnonzero(held))

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     from gpucv.study import SchemeSpec
 
-__all__ = ["make_split", "name_holdouts"]
+__all__ = ["make_split", "make_splits"]
 
 _MOST_SPLITS = 1_000
 
 
-def name_holdouts(
+def make_splits(
     scheme: SchemeSpec, keys: Mapping[str, GroupLabels], n_rows: int, seed: int
-) -> tuple[str, ...]:
-    """Return the name of every fold's holdout, in the order of `make_split`'s `index`.
+) -> Iterator[Split]:
+    """Yield every fold's rows, one by one, in the order of `make_split`'s `index`.
 
     Parameters
     ----------
@@ -51,9 +51,11 @@ def name_holdouts(
     """
     try:
         if scheme.splitter:
-            count = sum(1 for _ in _sklearn_splits(scheme, keys, n_rows, seed))
-            return tuple(f"split-{number}" for number in range(count))
-        return LeaveGroupsOut(scheme.p).holdouts(_groups(scheme, keys))
+            drawn = _sklearn_splits(scheme, keys, n_rows, seed)
+            for index, (train, test) in enumerate(drawn):
+                yield Split(f"split-{index}", np.sort(train), np.sort(test))
+        else:
+            yield from LeaveGroupsOut(scheme.p).splits(_groups(scheme, keys))
     except SplitError as error:
         held = f" (hold_out {' x '.join(scheme.columns)})" if scheme.columns else ""
         msg = f"scheme {scheme.name!r}{held}: {error}; drop the scheme or add data"
@@ -63,7 +65,7 @@ def name_holdouts(
 def make_split(
     scheme: SchemeSpec, keys: Mapping[str, GroupLabels], index: int, *, n_rows: int, seed: int
 ) -> Split:
-    """Return the rows of fold `index` of a scheme."""
+    """Return the rows of fold `index` of a scheme: what a worker makes of its task."""
     if not scheme.splitter:
         return LeaveGroupsOut(scheme.p).split_at(_groups(scheme, keys), index)
     splits = _sklearn_splits(scheme, keys, n_rows, seed)

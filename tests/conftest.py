@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -15,3 +16,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no public data at {folder}; set GPUCV_SHARED_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def few_steps() -> pd.DataFrame:
+    """Two models x two workloads, 40 steps each, of the embedded study."""
+    whole = pd.read_parquet(REPOSITORY / "data" / "study.parquet")
+    kept = whole["model"].isin(["codellama-34b", "llama-2-7b"])
+    kept &= whole["workload"].isin(["general", "codegen"])
+    return whole[kept].groupby("experiment_id").head(40).reset_index(drop=True)

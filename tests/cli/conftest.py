@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
 import pytest
 import tomli_w
 
@@ -12,8 +10,9 @@ from gpucv.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "study.parquet"
+    import pandas as pd
 
 
 class Outcome(NamedTuple):
@@ -40,15 +39,6 @@ def gpucv(
 
     yield call
     signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture(scope="session")
-def few_steps() -> pd.DataFrame:
-    """Two models x two workloads, 40 steps each, of the embedded study."""
-    whole = pd.read_parquet(EMBEDDED)
-    kept = whole["model"].isin(["codellama-34b", "llama-2-7b"])
-    kept &= whole["workload"].isin(["general", "codegen"])
-    return whole[kept].groupby("experiment_id").head(40).reset_index(drop=True)
 
 
 @pytest.fixture

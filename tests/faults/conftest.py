@@ -1,31 +1,23 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
 
 import gpucv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "study.parquet"
-
-
-@pytest.fixture(scope="session")
-def few_steps() -> pd.DataFrame:
-    """Two models x one workload, 40 steps each, of the embedded study."""
-    whole = pd.read_parquet(EMBEDDED)
-    kept = whole["model"].isin(["codellama-34b", "llama-2-7b"]) & (whole["workload"] == "codegen")
-    return whole[kept].groupby("experiment_id").head(40).reset_index(drop=True)
+    import pandas as pd
 
 
 @pytest.fixture
 def study(few_steps: pd.DataFrame, tmp_path: Path) -> dict[str, Any]:
     """A study of four short folds: two models, two predictors."""
-    few_steps.to_parquet(tmp_path / "steps.parquet")
+    codegen = few_steps[few_steps["workload"] == "codegen"]
+    codegen.to_parquet(tmp_path / "steps.parquet")
     return {
         "name": "few-steps",
         "data": {"steps": [str(tmp_path / "steps.parquet")], "audit": "off"},

@@ -80,3 +80,18 @@ def test_a_file_with_another_table_is_not_taken_for_this_one(
     ref = save_table(table, tmp_path / "table.parquet")
     with pytest.raises(EnvironmentFaultError, match="holds another table than the plan's"):
         open_table(replace(ref, fingerprint="0" * 64))
+
+
+def test_no_flipped_byte_of_a_saved_table_goes_unseen(table: FeatureTable, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    ref = save_table(table, path)
+    whole = path.read_bytes()
+    data_ends = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for place in range(4, data_ends, 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        try:
+            read = sharing._read(ref)
+        except EnvironmentFaultError:
+            continue
+        np.testing.assert_array_equal(read.X, table.X)
+        np.testing.assert_array_equal(read.y, table.y)

@@ -195,3 +195,10 @@ def test_the_booster_carries_the_parameters_given() -> None:
     assert booster.num_boosted_rounds() == 3
     learner = json.loads(booster.save_config())["learner"]
     assert learner["objective"]["name"] == "reg:squarederror"
+
+
+def test_predicting_uses_no_more_threads_than_the_fold_was_given() -> None:
+    predictor = fitted(threads=3)
+    predictor.predict(rows()[0])
+    config = json.loads(predictor._booster.save_config())
+    assert int(config["learner"]["generic_param"]["nthread"]) == 3

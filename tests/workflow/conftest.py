@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -10,17 +9,7 @@ import gpucv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-EMBEDDED = Path(__file__).resolve().parents[2] / "data" / "study.parquet"
-
-
-@pytest.fixture(scope="session")
-def few_steps() -> pd.DataFrame:
-    """Two models x two workloads, 40 steps each, of the embedded study."""
-    whole = pd.read_parquet(EMBEDDED)
-    kept = whole["model"].isin(["codellama-34b", "llama-2-7b"])
-    kept &= whole["workload"].isin(["general", "codegen"])
-    return whole[kept].groupby("experiment_id").head(40).reset_index(drop=True)
+    from pathlib import Path
 
 
 @pytest.fixture

@@ -103,3 +103,13 @@ def test_a_table_edited_since_is_refused(name: str, run: Run) -> None:
     (root / name).write_text(text.replace("0", "1", 1), encoding="utf-8")
     with pytest.raises(RunError, match=rf"{name} was changed since the run wrote it"):
         gpucv.Result.load(root)
+
+
+def test_predictions_changed_since_are_refused(run: Run) -> None:
+    root = run().path
+    loaded = gpucv.Result.load(root)
+    data = bytearray((root / "predictions.parquet").read_bytes())
+    data[len(data) // 2] ^= 1
+    (root / "predictions.parquet").write_bytes(data)
+    with pytest.raises(RunError, match=r"predictions\.parquet was changed since the run wrote it"):
+        _ = loaded.predictions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,10 +59,11 @@ def show(result: Result, output: OutputOptions) -> int:
     """Print what a run found, and return the exit code it earns."""
     from gpucv.cli.output import print_json
 
-    if output.json:
-        print_json(summary(result))
-    else:
-        print_result(result)
+    with contextlib.suppress(BrokenPipeError):  # a reader that left changes no outcome
+        if output.json:
+            print_json(summary(result))
+        else:
+            print_result(result)
     return 0 if result.ok else 1
 
 

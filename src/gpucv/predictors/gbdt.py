@@ -132,7 +132,6 @@ class GbdtPredictor:
             return np.empty(0)
         best = self.best_iteration
         rounds = (0, 0) if best is None else (0, best + 1)
-        self._booster.set_param({"nthread": self._context.threads})
         predicted = self._booster.inplace_predict(X, iteration_range=rounds)
         return np.asarray(predicted, dtype=np.float64)
 

@@ -181,7 +181,7 @@ def _read_predictions(folder: Path) -> pa.Table:
 
     path = folder / _PREDICTIONS
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        return pq.read_table(path)
     except (OSError, ValueError) as error:
         msg = f"cannot read {path}: {error}; workers and this process must share the run folder"
         raise RunError(msg) from error

@@ -217,6 +217,7 @@ def _report(
     manifest = manifest | {
         "status": "finished with failed folds" if failed else "finished",
         "ended": now(),
+        "outputs": {},  # of an earlier report, where this run is a resumed one
         "device": {**manifest["device"], "by_fold": sorted({r.device for r in records})},
     }
     tables = collect_tables(records)

@@ -68,7 +68,14 @@ class Result:
         if not manifest["status"].startswith("finished"):
             msg = f"{folder} is {manifest['status']}, not finished; run: gpucv resume {folder}"
             raise RunError(msg)
-        _must_be_as_written(layout, manifest)
+        for table in (
+            layout.folds_csv,
+            layout.experiments_csv,
+            layout.importance_csv,
+            layout.stability_csv,
+            layout.verdict,
+        ):
+            _must_be_as_written(table, manifest)
         tables = StudyTables(
             folds=read_csv(layout.folds_csv, FOLD_COLUMNS),
             experiments=read_csv(layout.experiments_csv, EXPERIMENT_COLUMNS),
@@ -109,6 +116,7 @@ class Result:
         if not path.exists():
             msg = f"{path} is missing: no fold of this run finished"
             raise RunError(msg)
+        _must_be_as_written(path, self.manifest)
         try:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:
@@ -140,17 +148,9 @@ class Result:
         )
 
 
-def _must_be_as_written(layout: RunLayout, manifest: dict[str, Any]) -> None:
-    """Refuse tables changed since the run wrote them; its manifest holds their hashes."""
-    read = (
-        layout.folds_csv,
-        layout.experiments_csv,
-        layout.importance_csv,
-        layout.stability_csv,
-        layout.verdict,
-    )
-    for path in read:
-        written = manifest["outputs"].get(path.name, {}).get("sha256")
-        if path.exists() and written is not None and sha256_of(path) != written:
-            msg = f"{path} was changed since the run wrote it; run: gpucv resume {layout.root}"
-            raise RunError(msg)
+def _must_be_as_written(path: Path, manifest: dict[str, Any]) -> None:
+    """Refuse a file changed since the run wrote it; its manifest holds the hash."""
+    written = manifest["outputs"].get(path.name, {}).get("sha256")
+    if path.exists() and written is not None and sha256_of(path) != written:
+        msg = f"{path} was changed since the run wrote it; run: gpucv resume {path.parent}"
+        raise RunError(msg)

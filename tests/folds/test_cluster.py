@@ -60,7 +60,7 @@ def test_a_scheduler_that_runs_already_computes_the_same_bits(
         processes=False,
         protocol="tcp://",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
     ) as running:
         request = request_for("remote", scheduler=running.scheduler_address)
         run_folds(request, table, progress)
@@ -127,7 +127,7 @@ def test_a_scheduler_lost_in_the_middle_is_a_fault_of_the_machine(
         processes=False,
         protocol="tcp://",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
     ) as running:
         outcomes = run_on_dask(work, tasks[:2], workers=0, scheduler=running.scheduler_address)
         assert next(outcomes).fold_id == 0

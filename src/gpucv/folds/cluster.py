@@ -3,7 +3,7 @@
 The only importer of dask. A task travels as a few hundred bytes: workers read the
 feature table themselves and publish their results into the run folder, which must
 lie on a disk they share. Scheduler and workers of a local cluster listen on the
-loopback address only, and no dashboard is opened.
+loopback address only, on ports the system picks.
 """
 
 from __future__ import annotations
@@ -120,8 +120,9 @@ def _local_cluster(workers: int) -> Any:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
-            worker_dashboard_address=None,
+            # None would mean port 8787, which another run may hold.
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,  # its warnings tell of every stop as of a mishap
         )
     except (OSError, RuntimeError) as error:

@@ -19,7 +19,15 @@ PUBLISHED_SIZES = {
     "mixtral-8x7b-v0-1": 46.70,
     "llama-3-8b": 8.03,
     "llama-3-70b": 70.55,
+    "qwen-72b": 72.29,
+    "internlm-20b": 20.09,
+    "phi-2": 2.78,
+    "bloom-176b": 176.25,
 }
+TIED = {"bloom-176b"}
+"""Models whose output head is their embedding."""
+NOT_COLLECTED = {"a40": (149.7e12, 696e9, 48 * 2**30)}
+"""GPUs beyond the collected sheets: BF16 FLOP/s, bytes/s and bytes of NVIDIA's own."""
 SHAPE = {
     "name": "m",
     "hidden_size": 64,
@@ -34,10 +42,12 @@ def parameters(m: ModelSpec) -> int:
     """Count the weights of a decoder: embedding, output, attention, experts, norms, router."""
     width, head = m.hidden_size, m.hidden_size // m.num_attention_heads
     attention = width * head * (2 * m.num_attention_heads + 2 * m.num_key_value_heads)
-    experts = m.num_local_experts * 3 * width * m.intermediate_size
+    matrices = 3 if m.gated_mlp else 2
+    experts = m.num_local_experts * matrices * width * m.intermediate_size
     router = width * m.num_local_experts if m.num_local_experts > 1 else 0
     layer = attention + experts + router + 2 * width
-    return 2 * m.vocab_size * width + m.num_hidden_layers * layer + width
+    embeddings = 1 if m.name in TIED else 2
+    return embeddings * m.vocab_size * width + m.num_hidden_layers * layer + width
 
 
 @pytest.mark.parametrize("name", PUBLISHED_SIZES)
@@ -85,11 +95,19 @@ def test_architectures_are_those_of_the_recorded_engines(shared_data: Path) -> N
 def test_gpu_figures_are_those_of_the_collected_data_sheets(shared_data: Path) -> None:
     sheets = pd.read_csv(shared_data / "aiconfigurator" / "systems.csv").set_index("system")
     for gpu in load_catalog().gpus.entries():
+        if gpu.name in NOT_COLLECTED:
+            figures = (gpu.peak_bf16_flops, gpu.memory_bandwidth, gpu.memory_bytes)
+            assert figures == NOT_COLLECTED[gpu.name]
+            continue
         [system] = {gpu.name, *gpu.aliases} & set(sheets.index)
         sheet = sheets.loc[system]
         assert gpu.peak_bf16_flops == pytest.approx(sheet.bfloat16_tc_flops, rel=1e-3)
         assert gpu.memory_bandwidth == pytest.approx(sheet.mem_bw, rel=1e-3)
         assert gpu.memory_bytes == sheet.mem_capacity
+        for compute, column in (("fp8", "fp8"), ("int8", "int8"), ("fp4", "fp4")):
+            peak, published = gpu.peak_flops(compute), sheet[f"{column}_tc_flops"]
+            assert (peak is None) == pd.isna(published)
+            assert peak is None or peak == pytest.approx(published, rel=1e-3)
         if gpu.name != "h100":  # where the study's own figure stands
             assert gpu.bandwidth_efficiency == sheet.mem_bw_empirical_scaling_factor
 

@@ -1,10 +1,11 @@
-"""Facts about LLMs and GPUs, kept as TOML."""
+"""Facts about LLMs, GPUs and number formats, kept as TOML."""
 
 from gpucv.catalog.catalog import Catalog, NameIndex, load_catalog, model_from_config_json
-from gpucv.catalog.entries import GpuSpec, ModelSpec
+from gpucv.catalog.entries import DtypeSpec, GpuSpec, ModelSpec
 
 __all__ = [
     "Catalog",
+    "DtypeSpec",
     "GpuSpec",
     "ModelSpec",
     "NameIndex",

@@ -1,7 +1,7 @@
 """Look up LLMs and GPUs by any name a recording gives them.
 
-The built-in facts stand in ``models.toml`` and ``gpus.toml``; a study adds or
-replaces entries inline, or from a Hugging Face ``config.json``.
+The built-in facts stand in ``models.toml``, ``gpus.toml`` and ``dtypes.toml``; a study
+adds or replaces models and GPUs inline, or models from a Hugging Face ``config.json``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from gpucv.catalog.entries import CatalogEntry, GpuSpec, ModelSpec
+from gpucv.catalog.entries import CatalogEntry, DtypeSpec, GpuSpec, ModelSpec
 from gpucv.errors import DataError, StudyError, nearest
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ class NameIndex(Generic[Entry]):
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The LLMs and GPUs a run knows."""
+    """The LLMs, GPUs and number formats a run knows."""
 
     models: NameIndex[ModelSpec]
     gpus: NameIndex[GpuSpec]
+    dtypes: NameIndex[DtypeSpec]
 
 
 def load_catalog(
@@ -92,6 +93,7 @@ def load_catalog(
     return Catalog(
         models=NameIndex("model", [*models, *extra_models]),
         gpus=NameIndex("gpu", [*gpus, *extra_gpus]),
+        dtypes=NameIndex("dtype", [DtypeSpec(**entry) for entry in _builtin("dtypes")]),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the catalog knows of an LLM and of a GPU.
+"""What the catalog knows of an LLM, of a GPU and of a number format.
 
 A `ModelSpec` carries the fields of a Hugging Face ``config.json`` under their own
 names; a `GpuSpec` the figures of a data sheet in SI units.
@@ -6,11 +6,14 @@ names; a `GpuSpec` the figures of a data sheet in SI units.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["CatalogEntry", "GpuSpec", "ModelSpec"]
+__all__ = ["CatalogEntry", "Compute", "DtypeSpec", "GpuSpec", "ModelSpec"]
+
+Compute = Literal["bf16", "fp8", "int8", "fp4"]
+"""The format a matrix unit multiplies in; FP16 runs at BF16's rate."""
 
 # Bounded, so that no product of sizes overflows float64.
 Size = Annotated[int, Field(gt=0, le=1_000_000_000)]
@@ -43,6 +46,8 @@ class ModelSpec(CatalogEntry):
         Width f of one (expert's) feed-forward layer.
     num_local_experts, num_experts_per_tok : int
         1 and 1 for a dense model.
+    gated_mlp : bool
+        Whether the feed-forward layer has three matrices (gate, up, down) or two.
     """
 
     hf_repo: str = ""
@@ -54,6 +59,7 @@ class ModelSpec(CatalogEntry):
     num_local_experts: Size = 1
     num_experts_per_tok: Size = 1
     vocab_size: Size = 32000
+    gated_mlp: bool = True
 
     @model_validator(mode="after")
     def _heads_must_divide_the_width(self) -> Self:
@@ -102,12 +108,18 @@ class ModelSpec(CatalogEntry):
         return 2 * self.num_hidden_layers * (self._attention_weights + self._expert_weights)
 
     @property
+    def head_bytes(self) -> float:
+        """Bytes of the BF16 output head, read whenever a token is sampled."""
+        return 2 * self.vocab_size * self.hidden_size
+
+    @property
     def _attention_weights(self) -> int:
         return self.hidden_size * (self.hidden_size + 2 * self.kv_width) + self.hidden_size**2
 
     @property
     def _expert_weights(self) -> int:
-        return 3 * self.hidden_size * self.intermediate_size
+        matrices = 3 if self.gated_mlp else 2
+        return matrices * self.hidden_size * self.intermediate_size
 
     @property
     def is_moe(self) -> bool:
@@ -127,6 +139,8 @@ class GpuSpec(CatalogEntry):
     ----------
     peak_bf16_flops : float
         Dense BF16 tensor-core peak, FLOP/s.
+    peak_fp8_flops, peak_int8_flops, peak_fp4_flops : float or None
+        Dense peaks of narrower formats, FLOP/s; None where the GPU has no such unit.
     memory_bandwidth : float
         Bytes/s.
     bandwidth_efficiency : float
@@ -136,11 +150,41 @@ class GpuSpec(CatalogEntry):
     """
 
     peak_bf16_flops: float = Field(gt=0)
+    peak_fp8_flops: float | None = Field(default=None, gt=0)
+    peak_int8_flops: float | None = Field(default=None, gt=0)
+    peak_fp4_flops: float | None = Field(default=None, gt=0)
     memory_bandwidth: float = Field(gt=0)
     bandwidth_efficiency: float = Field(gt=0, le=1)
     memory_bytes: int = Field(gt=0)
+
+    def peak_flops(self, compute: Compute) -> float | None:
+        """Return the dense peak for arithmetic in `compute`, FLOP/s; None without such a unit."""
+        return {
+            "bf16": self.peak_bf16_flops,
+            "fp8": self.peak_fp8_flops,
+            "int8": self.peak_int8_flops,
+            "fp4": self.peak_fp4_flops,
+        }[compute]
 
     @property
     def machine_balance(self) -> float:
         """FLOP per byte above which a kernel is limited by compute, not memory."""
         return self.peak_bf16_flops / (self.memory_bandwidth * self.bandwidth_efficiency)
+
+
+class DtypeSpec(CatalogEntry):
+    """One number format (or quantisation) of weights and arithmetic.
+
+    Attributes
+    ----------
+    weight_bytes : float
+        Bytes of one weight, its share of the scales included.
+    activation_bytes : float
+        Least bytes of one input activation; outputs are two bytes.
+    compute : {"bf16", "fp8", "int8", "fp4"}
+        What the matrix unit multiplies in.
+    """
+
+    weight_bytes: float = Field(gt=0)
+    activation_bytes: float = Field(gt=0)
+    compute: Compute

@@ -4,6 +4,10 @@ A *step table* has one row per engine iteration. Its columns keep the names of
 the recordings (OpenTelemetry attributes of ``vllm.scheduler.step``), so a value
 can be followed from the trace to the report. Units: ``_us`` microseconds,
 ``_ns`` nanoseconds on a monotonic clock, tokens, requests, KV-cache blocks.
+
+A *measurement table* has one row per measured operator, forward pass or request of
+another system's files. The formats under ``traces/formats`` name their own shape
+columns; the groups, the measured time and the physics have one name everywhere.
 """
 
 from __future__ import annotations
@@ -12,9 +16,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "CYCLE_US",
     "EXPERIMENT_COLUMNS",
+    "GROUP_COLUMNS",
+    "MEASUREMENT_TABLE_SCHEMA",
+    "PHYSICS_COLUMNS",
     "PROTOCOL",
     "RUN_SCHEMA",
+    "SCHEDULE_US",
+    "SNAPSHOT_COLUMNS",
     "STEP_COLUMNS",
     "STEP_TABLE_SCHEMA",
     "STUDY_SCHEMA",
@@ -31,6 +41,9 @@ RUN_SCHEMA = 1
 """Version of the run folder and every file in it."""
 STEP_TABLE_SCHEMA = 1
 """Version of the step table, kept in the parquet metadata as ``gpucv.step_table``."""
+
+MEASUREMENT_TABLE_SCHEMA = 1
+"""Version of measurement tables, kept in the parquet metadata as ``gpucv.measurements``."""
 
 DType = Literal["string", "int64", "float64"]
 
@@ -55,6 +68,26 @@ NUM_PREEMPTED = "batch.num_preempted"
 KV_USAGE_RATIO = "kv.usage_gpu_ratio"
 KV_BLOCKS_TOTAL = "kv.blocks_total_gpu"
 KV_BLOCKS_FREE = "kv.blocks_free_gpu"
+KV_TOKENS_SUM = "kv.tokens_sum"
+KV_TOKENS_MAX = "kv.tokens_max"
+KV_TOKENS_MEAN = "kv.tokens_mean"
+
+CYCLE_US = "step.cycle_us"
+"""Start of the next consecutive step minus start of this one, us: derived."""
+SCHEDULE_US = "step.schedule_us"
+"""End minus start of the scheduler call, us, with the clock's nanoseconds: derived."""
+
+ENGINE = "engine"
+ENGINE_VERSION = "engine_version"
+DTYPE = "dtype"
+OP = "op"
+LATENCY_US = "latency_us"
+FLOPS = "flops"
+BYTES = "bytes"
+PEAK_FLOPS = "peak_flops"
+MEMORY_BANDWIDTH = "memory_bandwidth"
+SOL_US = "sol_us"
+SOURCE_FILE = "source_file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +127,33 @@ STEP_COLUMNS: tuple[Column, ...] = (
     Column(KV_BLOCKS_TOTAL, "int64", "blocks", "KV-cache blocks on the GPU"),
     Column(KV_BLOCKS_FREE, "int64", "blocks", "KV-cache blocks free"),
 )
+
+SNAPSHOT_COLUMNS: tuple[Column, ...] = (
+    Column(KV_TOKENS_SUM, "int64", "tokens", "sum of the running requests' contexts, before it"),
+    Column(KV_TOKENS_MAX, "int64", "tokens", "the longest of these contexts"),
+    Column(KV_TOKENS_MEAN, "float64", "tokens", "their mean"),
+)
+"""What a step reads from the KV cache; null where no request snapshots were recorded."""
+
+GROUP_COLUMNS: tuple[Column, ...] = (
+    Column(SOURCE_FILE, "string", "label", "the file a row was read from"),
+    Column(MODEL, "string", "label", "the LLM, as named in the catalog"),
+    Column(GPU, "string", "label", "the GPU, as named in the catalog"),
+    Column(TP, "int64", "GPUs", "tensor-parallel degree"),
+    Column(ENGINE, "string", "label", "the serving engine or library measured"),
+    Column(ENGINE_VERSION, "string", "label", "its version"),
+    Column(DTYPE, "string", "label", "number format of weights and arithmetic"),
+)
+"""What rows of a measurement table may be grouped by; a table has those its source knows."""
+
+PHYSICS_COLUMNS: tuple[Column, ...] = (
+    Column(FLOPS, "float64", "FLOP", "floating-point operations of the row, on one GPU"),
+    Column(BYTES, "float64", "bytes", "least bytes moved on one GPU, each tensor once"),
+    Column(PEAK_FLOPS, "float64", "FLOP/s", "data-sheet peak of one GPU for the dtype"),
+    Column(MEMORY_BANDWIDTH, "float64", "bytes/s", "data-sheet memory bandwidth of one GPU"),
+    Column(SOL_US, "float64", "us", "speed of light: max(flops / peak, bytes / bandwidth)"),
+)
+"""The work of a row and the least time it can take; null where the GPU is not known."""
 
 
 def columns_by_name() -> dict[str, Column]:

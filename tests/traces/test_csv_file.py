@@ -48,10 +48,13 @@ def test_every_dialect_of_one_table_reads_the_same(
 
 
 def test_agrees_with_pandas_on_real_tables(shared_data: Path, catalog: Catalog) -> None:
-    for name in ("splitwise/perf_model.csv", "published/h3_feature_importance.csv"):
+    for name in ("published/h3_cv_summary.csv", "published/h3_feature_importance.csv"):
         table = read_steps([name], base=shared_data, catalog=catalog, required=[])
+        expected = pd.read_csv(shared_data / name)
+        text = expected.select_dtypes(exclude="number").columns
+        expected[text] = expected[text].fillna("")  # an empty text is a text
         # pandas' parser may miss the last bit of a float.
-        pd.testing.assert_frame_equal(table.frame, pd.read_csv(shared_data / name), rtol=1e-15)
+        pd.testing.assert_frame_equal(table.frame, expected, rtol=1e-15)
 
 
 @pytest.mark.parametrize(

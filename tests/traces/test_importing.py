@@ -9,7 +9,7 @@ import pytest
 
 from gpucv.cli.main import main
 from gpucv.errors import EnvironmentFaultError, GpucvError, StudyError, TraceError
-from gpucv.traces import import_recordings, importing, read_steps
+from gpucv.traces import Importing, format_named, import_tables, importing, read_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,8 @@ def recordings(tmp_path: Path, write_recording: Callable[..., Path]) -> Path:
 
 
 def convert(base: Path, catalog: Catalog, *patterns: str) -> ImportedTable:
-    return import_recordings(patterns or ["in"], base / "out.parquet", base=base, catalog=catalog)
+    how = Importing(format_named("otel"), catalog)
+    return import_tables(patterns or ["in"], base / "out.parquet", base=base, how=how)
 
 
 def test_the_file_reads_like_the_recordings(recordings: Path, catalog: Catalog) -> None:
@@ -51,11 +52,11 @@ def test_many_row_groups_hold_the_same_rows(
     convert(recordings, catalog)
     whole = pq.read_table(recordings / "out.parquet")
     monkeypatch.setattr(importing, "_ROW_GROUP", 4)
-    monkeypatch.setattr("gpucv.traces.otel._BATCH_ROWS", 1)
+    monkeypatch.setattr("gpucv.traces.formats.otel.reader._BATCH_ROWS", 1)
     convert(recordings, catalog)
     file = pq.ParquetFile(recordings / "out.parquet")
-    assert file.num_row_groups == 4
-    assert file.read().equals(whole)
+    assert file.num_row_groups == 3
+    assert file.read().to_pylist() == whole.to_pylist()
 
 
 def test_the_file_says_what_it_is_and_guards_its_pages(recordings: Path, catalog: Catalog) -> None:
@@ -87,23 +88,18 @@ def test_a_damaged_recording_leaves_the_old_file_and_nothing_beside(
 
 def test_progress_ends_at_all_bytes(recordings: Path, catalog: Catalog) -> None:
     seen: list[importing.Progress] = []
-    import_recordings(
-        ["in"],
-        recordings / "out.parquet",
-        base=recordings,
-        catalog=catalog,
-        on_progress=seen.append,
-    )
+    how = Importing(format_named("otel"), catalog, on_progress=seen.append)
+    import_tables(["in"], recordings / "out.parquet", base=recordings, how=how)
     assert seen[-1].bytes == seen[-1].bytes_total
     assert [step.bytes for step in seen] == sorted(step.bytes for step in seen)
-    assert seen[-1].recordings_total == 2
+    assert seen[-1].files_total == 2
 
 
 @pytest.mark.parametrize(
     ("pattern", "error", "message"),
     [
         ("nothing", StudyError, "no such file or folder: 'nothing'"),
-        ("table.csv", StudyError, "table.csv is no recording"),
+        ("table.csv", StudyError, "table.csv is no file of format otel"),
     ],
 )
 def test_anything_but_recordings_is_refused(
@@ -118,10 +114,9 @@ def test_anything_but_recordings_is_refused(
 def test_a_place_that_cannot_be_written_is_an_environment_fault(
     recordings: Path, catalog: Catalog
 ) -> None:
+    how = Importing(format_named("otel"), catalog)
     with pytest.raises(EnvironmentFaultError, match="cannot write"):
-        import_recordings(
-            ["in"], recordings / "no/such/out.parquet", base=recordings, catalog=catalog
-        )
+        import_tables(["in"], recordings / "no/such/out.parquet", base=recordings, how=how)
 
 
 def command(*words: str) -> int:
@@ -137,7 +132,7 @@ def test_the_command_prints_the_path_and_tells_the_rest_on_stderr(
     assert command("otel", "in", "-o", "out.parquet") == 0
     printed = capsys.readouterr()
     assert printed.out == "out.parquet\n"
-    assert "6 steps in in/1-llama-2-7b-tp1-general/traces.json" in printed.err
+    assert "6 rows in in/1-llama-2-7b-tp1-general/traces.json" in printed.err
     assert "warning: " in printed.err
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from gpucv.errors import TraceError
 from gpucv.schema import STEP_COLUMNS
-from gpucv.traces import otel, read_steps
+from gpucv.traces import read_steps
+from gpucv.traces.formats.otel import reader as otel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

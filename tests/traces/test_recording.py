@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpucv.errors import TraceError
-from gpucv.traces.recording import Recording, describe_recording
+from gpucv.traces.formats.otel.recording import Recording, describe_recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gpucv.errors import TraceError
-from gpucv.traces import read_steps
+from gpucv.traces import ReadOptions, read_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,16 +48,18 @@ def test_real_recordings_read_like_pandas_reads_them(shared_data: Path, catalog:
 
 
 def test_tables_of_other_measurements_read_too(shared_data: Path, catalog: Catalog) -> None:
+    as_it_stands = ReadOptions(format="table")
     gemm = read(
         shared_data,
         catalog,
         "aiconfigurator/h100_sxm/**/*.parquet",
         required=["latency"],
         columns=["m", "n", "k", "device"],
+        options=as_it_stands,
     )
     assert sorted(gemm.frame.columns) == ["device", "k", "latency", "m", "n"]
     assert sum(source.rows for source in gemm.sources) == len(gemm.frame) > 100_000
-    vidur = read(shared_data, catalog, "vidur", required=["num_tokens"])
+    vidur = read(shared_data, catalog, "vidur", required=["num_tokens"], options=as_it_stands)
     assert len(vidur.frame) == 8352
 
 

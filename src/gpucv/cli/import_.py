@@ -1,4 +1,4 @@
-"""``gpucv import``: turn recordings into one step table."""
+"""``gpucv import``: turn the files of another system into one table."""
 
 from __future__ import annotations
 
@@ -20,39 +20,56 @@ if TYPE_CHECKING:
 
 __all__ = ["import_"]
 
+FormatName = Literal[
+    "otel",
+    "otel-batches",
+    "otel-requests",
+    "vidur",
+    "splitwise",
+    "aiconfigurator",
+    "blis",
+    "llm-d",
+    "fpm",
+]
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 def import_(
-    kind: Annotated[Literal["otel"], Parameter(help="otel: recordings with a traces.json.")],
-    sources: Annotated[
-        list[str],
-        Parameter(negative="", help="Recordings, folders of recordings, or globs."),
-    ],
+    format: Annotated[FormatName, Parameter(help="What wrote the files.")],
+    sources: Annotated[list[str], Parameter(negative="", help="Files, folders of them, or globs.")],
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="Parquet file to write.")],
+    repeats: Annotated[
+        Literal["keep", "median"],
+        Parameter(help="What becomes of repeated measurements, where a format has them."),
+    ] = "keep",
     output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Turn recordings of serving-engine steps into one parquet step table.
+    """Turn the files of another system into one parquet table.
 
-    Recordings are streamed: their size does not matter. A study may also name them
-    directly; the table is read far sooner.
+    otel: recordings of vLLM's scheduler (folders with a traces.json). otel-batches: every
+    step of such a recording, rebuilt from its requests' journeys. otel-requests: its
+    requests, with queue time, TTFT, TPOT and end-to-end time. vidur: operator profiles
+    (mlp.csv, attention.csv). splitwise: perf_model.csv. aiconfigurator: GEMM, attention
+    and MoE latencies (*_perf.parquet). blis: defaults.yaml. llm-d: the latency
+    predictor's samples (JSON lines). fpm: forward-pass metrics of Dynamo and vLLM (JSON
+    lines). Files are streamed, whatever their size; only CSV and YAML files are held
+    whole. A study may also name them directly; the table is read far sooner.
     """
     from gpucv.catalog import load_catalog
     from gpucv.cli.output import print_json, say, tell_notes
-    from gpucv.traces import import_recordings
+    from gpucv.traces import Importing, format_named, import_tables
 
     with _progress(quiet=output.quiet) as on_progress:
-        table = import_recordings(
-            sources, out, base=Path.cwd(), catalog=load_catalog(), on_progress=on_progress
-        )
+        how = Importing(format_named(format), load_catalog(), repeats, on_progress)
+        table = import_tables(sources, out, base=Path.cwd(), how=how)
     tell_notes(table.notes, quiet=output.quiet)
     if output.json:
-        print_json({**asdict(table), "path": str(table.path), "kind": kind})
+        print_json({**asdict(table), "path": str(table.path), "format": format})
     else:
         for source in table.sources:
-            say(f"{source.rows:>12,} steps in {source.path}", quiet=output.quiet)
-        say(f"{table.rows:>12,} steps in all", quiet=output.quiet)
+            say(f"{source.rows:>12,} rows in {source.path}", quiet=output.quiet)
+        say(f"{table.rows:>12,} rows in all", quiet=output.quiet)
         print(table.path)
     return 0
 
@@ -68,7 +85,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[Progress], None]]:
     )
     lines = _Lines()
     with bar:
-        task = bar.add_task("recordings", total=None)
+        task = bar.add_task("files", total=None)
 
         def on_progress(progress: Progress) -> None:
             bar.update(task, completed=progress.bytes, total=progress.bytes_total)
@@ -94,6 +111,6 @@ class _Lines:
         rate = progress.bytes / (now - self._start)
         left = (progress.bytes_total - progress.bytes) / rate
         say(
-            f"{progress.recordings} of {progress.recordings_total} recordings, "
+            f"{progress.files} of {progress.files_total} files, "
             f"{rate / 1e6:,.0f} MB/s, about {left:,.0f} s left"
         )

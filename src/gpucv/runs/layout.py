@@ -55,6 +55,7 @@ class RunLayout:
         self.stability_csv = root / "stability.csv"
         self.predictions = root / "predictions.parquet"
         self.verdict = root / "verdict.json"
+        self.audit = root / "audit.json"
         self.findings = root / "FINDINGS.md"
         self.page = root / "report.html"
 
@@ -73,6 +74,7 @@ class RunLayout:
             self.stability_csv,
             self.predictions,
             self.verdict,
+            self.audit,
             self.findings,
             self.page,
         ]
@@ -146,8 +148,14 @@ def atomic_write_with(path: Path, write: Callable[[Path], None]) -> None:
     Raises
     ------
     EnvironmentFaultError
-        If the file system refuses (full, read-only); no partial file stays.
+        If the file system refuses (full, read-only), or something that is no file has
+        that name; no partial file stays.
     """
+    if path.exists() and not path.is_file():
+        # A rename would put a file in the place of a device or a pipe.
+        what = "a folder" if path.is_dir() else "no regular file"
+        msg = f"cannot write {path}: it is {what}; name a file"
+        raise EnvironmentFaultError(msg)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write(beside)
@@ -155,7 +163,9 @@ def atomic_write_with(path: Path, write: Callable[[Path], None]) -> None:
         beside.replace(path)
         sync(path.parent)
     except OSError as error:
-        msg = f"cannot write {path}: {error.strerror or error}"
+        # The system's own words: pyarrow's name the file beside `path`, which is gone.
+        reason = os.strerror(error.errno) if error.errno else error
+        msg = f"cannot write {path}: {reason}"
         raise EnvironmentFaultError(msg) from error
     finally:
         with contextlib.suppress(OSError):

@@ -1,18 +1,23 @@
-"""Step tables: readers for every source, checks of the rows, and the import of recordings."""
+"""Tables of steps and measurements: readers, checks of the rows, and imports."""
 
-from gpucv.traces.audit import roofline_floor_note
-from gpucv.traces.importing import ImportedTable, import_recordings
+from gpucv.traces.formats import FORMATS, format_named
+from gpucv.traces.importing import ImportedTable, Importing, import_tables
 from gpucv.traces.provenance import Note, SourceFile
 from gpucv.traces.rows import check_rows
-from gpucv.traces.step_table import StepTable, read_steps
+from gpucv.traces.step_table import ReadOptions, StepTable, read_steps
+from gpucv.traces.targets import derive_targets
 
 __all__ = [
+    "FORMATS",
     "ImportedTable",
+    "Importing",
     "Note",
+    "ReadOptions",
     "SourceFile",
     "StepTable",
     "check_rows",
-    "import_recordings",
+    "derive_targets",
+    "format_named",
+    "import_tables",
     "read_steps",
-    "roofline_floor_note",
 ]

@@ -1,4 +1,4 @@
-"""Convert recordings into one parquet step table, in bounded memory."""
+"""Convert files of one format into one parquet table, in bounded memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import json
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpucv.errors import StudyError
+from gpucv.errors import StudyError, TraceError
 from gpucv.runs.layout import atomic_write_with
-from gpucv.schema import STEP_TABLE_SCHEMA
-from gpucv.traces.otel import TraceReader, arrow_schema
-from gpucv.traces.parquet import NOTES_KEY, SCHEMA_KEY, SYNTHETIC_KEY
-from gpucv.traces.recording import describe_recording, refuse_repeated_recordings
+from gpucv.schema import MEASUREMENT_TABLE_SCHEMA, STEP_TABLE_SCHEMA
+from gpucv.traces.formats import Reading, Repeats, refuse_repeats_kept
+from gpucv.traces.formats.base import arrow_schema
+from gpucv.traces.formats.otel.recording import refuse_repeated_recordings
+from gpucv.traces.parquet import MEASUREMENTS_KEY, NOTES_KEY, SCHEMA_KEY, SYNTHETIC_KEY
+from gpucv.traces.provenance import gathered, no_rows
 from gpucv.traces.sources import find_sources
 
 if TYPE_CHECKING:
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpucv.catalog import Catalog
+    from gpucv.traces.formats import Format
     from gpucv.traces.provenance import Note, SourceFile
     from gpucv.traces.sources import Source
 
 _ROW_GROUP = 1 << 18
 """Rows written together: large enough to compress well, some 40 MB in memory."""
 
-__all__ = ["ImportedTable", "Progress", "import_recordings"]
+__all__ = ["ImportedTable", "Importing", "Progress", "import_tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,52 +43,71 @@ class ImportedTable:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is: recordings finished, and bytes read of all."""
+    """How far an import is: files finished, and bytes read of all."""
 
-    recordings: int
-    recordings_total: int
+    files: int
+    files_total: int
     bytes: int
     bytes_total: int
 
 
-def import_recordings(
-    patterns: Sequence[str],
-    out: Path,
-    *,
-    base: Path,
-    catalog: Catalog,
-    on_progress: Callable[[Progress], None] = lambda _: None,
-) -> ImportedTable:
-    """Write the steps of every recording to one parquet file with page checksums.
+def _silent(progress: Progress) -> None:
+    """Tell no one."""
 
-    Reading the file gives the rows and notes that reading the recordings gives. It
-    appears under its name complete or not at all.
+
+@dataclass(frozen=True, slots=True)
+class Importing:
+    """How files are imported.
+
+    Attributes
+    ----------
+    format : Format
+    catalog : Catalog
+    repeats : {"keep", "median"}
+        What becomes of repeated measurements, in formats that have them.
+    on_progress : callable
+        Called with a `Progress` now and then.
+    """
+
+    format: Format
+    catalog: Catalog
+    repeats: Repeats = "keep"
+    on_progress: Callable[[Progress], None] = _silent
+
+
+def import_tables(
+    patterns: Sequence[str], out: Path, *, base: Path, how: Importing
+) -> ImportedTable:
+    """Write the rows of every file to one parquet file with page checksums.
+
+    Reading the file gives the rows and notes that reading the sources gives. It appears
+    under its name complete or not at all.
 
     Parameters
     ----------
     patterns : sequence of str
-        Recordings, folders of recordings, and globs, relative to `base`.
+        Files of one format, folders of them, and globs, relative to `base`.
     out : Path
         The parquet file; replaced if it exists.
-    on_progress : callable
-        Called with a `Progress` after every line read.
+    how : Importing
 
     Raises
     ------
     StudyError
-        If a pattern names nothing, or something that is no recording.
+        If a pattern names nothing of the format.
     TraceError
-        If a recording is damaged or holds no step, or two have one name.
+        If a file is damaged or holds no rows, or two recordings have one name.
     EnvironmentFaultError
         If `out` cannot be written.
     """
-    sources, notes = find_sources(patterns, base)
-    for source in sources:
-        if source.kind != "otel":
-            msg = f"{source.name} is no recording (a folder with traces.json); name only recordings"
-            raise StudyError(msg)
+    refuse_repeats_kept([how.format.name], how.repeats)
+    sources, notes = find_sources(patterns, base, how.format.name)
     refuse_repeated_recordings(sources)
-    conversion = _Conversion(sources, catalog, on_progress)
+    for source in sources:
+        if source.path.resolve() == out.resolve():
+            msg = f"{out} is one of the files to import; name another file to write"
+            raise StudyError(msg)
+    conversion = _Conversion(sources, how)
 
     def write(beside: Path) -> None:
         try:
@@ -97,60 +119,82 @@ def import_recordings(
     atomic_write_with(out, write)
     read = tuple(conversion.files)
     rows = sum(file.rows for file in read)
-    return ImportedTable(out, rows, read, (*notes, *conversion.notes))
+    return ImportedTable(out, rows, read, (*notes, *gathered(conversion.notes)))
 
 
 class _Conversion:
-    """The recordings being read and the one file being written."""
+    """The files being read and the one file being written."""
 
-    def __init__(
-        self, sources: Sequence[Source], catalog: Catalog, on_progress: Callable[[Progress], None]
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], how: Importing) -> None:
         self.files: list[SourceFile] = []
         self.notes: list[Note] = []
         self._sources = sources
-        self._catalog = catalog
-        self._on_progress = on_progress
+        self._how = how
         self._bytes = 0
         self._bytes_total = sum(source.path.stat().st_size for source in sources)
 
     def write(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
-        schema = arrow_schema()
+        schema = arrow_schema(self._how.format.columns)
         with pq.ParquetWriter(
             path, schema, compression="zstd", write_page_checksum=True, version="2.6"
         ) as writer:
+            groups = _RowGroups(writer)
             for source in self._sources:
-                self._convert(source, writer)
+                self._convert(source, groups)
+            groups.flush()
+            if not sum(file.rows for file in self.files):
+                names = [source.name for source in self._sources]
+                raise TraceError(no_rows(names, self.notes))
             writer.add_key_value_metadata(self._metadata())
 
-    def _convert(self, source: Source, writer: Any) -> None:
-        import pyarrow as pa
-
-        recording = describe_recording(source.path.parent, source.name, self._catalog)
-        reader = TraceReader(source, recording, self._advance)
-        held: list[Any] = []
-        rows = 0
-        for batch in reader.batches():
-            held.append(batch)
-            rows += batch.num_rows
-            if rows >= _ROW_GROUP:
-                writer.write_table(pa.Table.from_batches(held))
-                held, rows = [], 0
-        if held:
-            writer.write_table(pa.Table.from_batches(held))
-        self.files.append(reader.source_file())
-        self.notes += reader.notes()
+    def _convert(self, source: Source, groups: _RowGroups) -> None:
+        reading = Reading(self._how.catalog, self._how.repeats, self._advance)
+        opened = self._how.format.open(source, reading)
+        for batch in opened.batches():
+            groups.add(batch)
+        self.files.append(opened.source_file())
+        self.notes += opened.notes()
 
     def _advance(self, size: int) -> None:
         self._bytes += size
         done, total = len(self.files), len(self._sources)
-        self._on_progress(Progress(done, total, self._bytes, self._bytes_total))
+        self._how.on_progress(Progress(done, total, self._bytes, self._bytes_total))
 
     def _metadata(self) -> dict[str, str]:
+        steps = self._how.format.kind == "steps"
+        version = STEP_TABLE_SCHEMA if steps else MEASUREMENT_TABLE_SCHEMA
         return {
-            SCHEMA_KEY.decode(): str(STEP_TABLE_SCHEMA),
+            (SCHEMA_KEY if steps else MEASUREMENTS_KEY).decode(): str(version),
             SYNTHETIC_KEY.decode(): "false",
-            NOTES_KEY.decode(): json.dumps([astuple(note) for note in self.notes]),
+            NOTES_KEY.decode(): json.dumps([astuple(note) for note in gathered(self.notes)]),
         }
+
+
+class _RowGroups:
+    """Tables gathered until they fill a row group."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._held: list[Any] = []
+        self._rows = 0
+
+    def add(self, batch: Any) -> None:
+        """Take a table or record batch; write what has been gathered once it is enough."""
+        import pyarrow as pa
+
+        table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
+        self._held.append(table)
+        self._rows += table.num_rows
+        if self._rows >= _ROW_GROUP:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been gathered."""
+        import pyarrow as pa
+
+        if self._held:
+            # One dictionary per column: a row group has only one.
+            self._writer.write_table(pa.concat_tables(self._held).unify_dictionaries())
+        self._held, self._rows = [], 0

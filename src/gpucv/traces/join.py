@@ -12,7 +12,7 @@ The dtypes are decided once, here:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpucv.errors import TraceError
 from gpucv.schema import Column, columns_by_name
@@ -53,7 +53,9 @@ def join(pieces: Sequence[Piece]) -> tuple[dict[str, Any], tuple[Note, ...]]:
     for name in names:
         kind = _kind(name, pieces, contract.get(name))
         chunks: list[Any] = []
-        lacking = [piece for piece in pieces if name not in piece.table.column_names]
+        lacking = [
+            piece for piece in pieces if not piece.whole and name not in piece.table.column_names
+        ]
         for piece in pieces:
             if name in piece.table.column_names:
                 cast = _cast(piece, name, kind)
@@ -195,7 +197,11 @@ def _as_labels(column: Any, kind: Any) -> Any:
 
 
 def frame_of(
-    columns: dict[str, Any], rows: int, budget: MemoryBudget
+    columns: dict[str, Any],
+    rows: int,
+    budget: MemoryBudget,
+    *,
+    labels: Literal["text", "category"] = "text",
 ) -> tuple[pd.DataFrame, tuple[Note, ...]]:
     """Return the columns as a frame, emptying `columns` on the way to hold each once.
 
@@ -205,12 +211,18 @@ def frame_of(
         If text would not fit in memory once written out.
     """
     import pandas as pd
+    import pyarrow.types as pt
 
     contract = columns_by_name()
     arrays: dict[str, Any] = {}
     notes: list[Note] = []
     for name in list(columns):
         column = columns.pop(name)
+        if labels == "category" and pt.is_dictionary(column.type):
+            labelled = column.unify_dictionaries().to_pandas().array
+            # In order of their text: sorting rows by the categories is sorting by the text.
+            arrays[name] = labelled.reorder_categories(sorted(labelled.categories))
+            continue
         arrays[name] = _values(name, column, budget)
         if arrays[name].dtype.kind == "f" and name in contract and contract[name].dtype == "int64":
             arrays[name] = whole_numbers(arrays[name])

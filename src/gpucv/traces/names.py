@@ -9,9 +9,23 @@ from gpucv.traces.piece import one_line
 from gpucv.traces.provenance import Note
 
 if TYPE_CHECKING:
-    from gpucv.catalog import Catalog
+    from collections.abc import Sequence
 
-__all__ = ["catalog_names"]
+    from gpucv.catalog import Catalog, NameIndex
+
+__all__ = ["catalog_name", "catalog_names", "named"]
+
+
+def catalog_name(index: NameIndex[Any], label: str) -> str:
+    """Return the catalog's name of a model or GPU, or the label where it knows none."""
+    entry = index.find(label)
+    return label if entry is None else str(entry.name)
+
+
+def named(labels: Sequence[str | None], index: NameIndex[Any]) -> list[str | None]:
+    """Return `catalog_name` of each label; None for one that is missing or empty."""
+    names = {label: catalog_name(index, label) for label in set(labels) if label}
+    return [names.get(label) if label else None for label in labels]
 
 
 def catalog_names(columns: dict[str, Any], catalog: Catalog) -> tuple[Note, ...]:
@@ -36,8 +50,13 @@ def catalog_names(columns: dict[str, Any], catalog: Catalog) -> tuple[Note, ...]
                     entry = index.find(label)
                     found[label] = None if entry is None else entry.name
             names = [found.get(label) or label for label in labels]
+            # Two names of one model become one label: pandas refuses a category that stands twice.
+            codes = {name: code for code, name in enumerate(dict.fromkeys(names))}
+            to_code = pa.array([codes[name] for name in names], pa.int32())
             chunks.append(
-                pa.DictionaryArray.from_arrays(chunk.indices, pa.array(names, pa.string()))
+                pa.DictionaryArray.from_arrays(
+                    to_code.take(chunk.indices), pa.array(list(codes), pa.string())
+                )
             )
         columns[column] = pa.chunked_array(chunks, columns[column].type)
         notes += _notes(column, found)

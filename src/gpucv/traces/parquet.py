@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from gpucv.errors import EnvironmentFaultError, TraceError
 from gpucv.runs.layout import sha256_of
-from gpucv.schema import STEP_TABLE_SCHEMA
+from gpucv.schema import MEASUREMENT_TABLE_SCHEMA, STEP_TABLE_SCHEMA
 from gpucv.traces.piece import Piece, one_line
 from gpucv.traces.provenance import Note, SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from gpucv.traces.memory import MemoryBudget
     from gpucv.traces.piece import Selection
     from gpucv.traces.sources import Source
 
-__all__ = ["NOTES_KEY", "SCHEMA_KEY", "SYNTHETIC_KEY", "read_parquet"]
+__all__ = [
+    "MEASUREMENTS_KEY",
+    "NOTES_KEY",
+    "SCHEMA_KEY",
+    "SYNTHETIC_KEY",
+    "is_text",
+    "open_parquet",
+    "read_columns",
+    "read_parquet",
+    "refusing_damage",
+]
 
 SCHEMA_KEY = b"gpucv.step_table"
 """Metadata key: version of the step table, a decimal number."""
+MEASUREMENTS_KEY = b"gpucv.measurements"
+"""Metadata key: version of the measurement table, a decimal number."""
 SYNTHETIC_KEY = b"gpucv.synthetic"
 """Metadata key: ``true`` where the rows were simulated."""
 NOTES_KEY = b"gpucv.notes"
@@ -42,19 +56,15 @@ def read_parquet(source: Source, selection: Selection, budget: MemoryBudget) -> 
         If the file is damaged, from a newer gpucv, lacks a required column or does
         not fit in `budget`.
     """
-    import pyarrow.parquet as pq
-
-    with _refusing(source.name):
-        whole = pq.ParquetFile(source.path, page_checksum_verification=True)
-        schema, metadata = whole.schema_arrow, whole.metadata
-        keys = dict(metadata.metadata or {})
-        _check_schema(source.name, schema, keys)
-    _check_version(source.name, keys)
-    picked = selection.pick(schema.names, source.name)
-    flat, passed_over = _flat(schema, picked)
-    selection.check(flat, source.name)
-    budget.hold(_bytes_in_memory(metadata, schema, flat), source.name)
-    table = _read(source, flat, schema, metadata)
+    with open_parquet(source.path, source.name) as file:
+        schema = file.schema_arrow
+        keys = dict(file.metadata.metadata or {})
+        _check_version(source.name, keys)
+        picked = selection.pick(schema.names, source.name)
+        flat, passed_over = _flat(schema, picked)
+        selection.check(flat, source.name)
+        budget.hold(_bytes_in_memory(file.metadata, schema, flat), source.name)
+        table = read_columns(file, flat, source.name)
     notes = [*_kept_notes(source.name, keys)]
     if passed_over:
         shown = one_line(", ".join(map(repr, passed_over)))
@@ -69,13 +79,65 @@ def read_parquet(source: Source, selection: Selection, budget: MemoryBudget) -> 
     )
 
 
+def open_parquet(path: Path, name: str) -> Any:
+    """Return the ``pyarrow.parquet.ParquetFile`` at `path`; to be closed.
+
+    Text will be read dictionary-encoded, and page checksums be verified where the file
+    has them.
+
+    Raises
+    ------
+    TraceError
+        If it is damaged.
+    EnvironmentFaultError
+        If it may not be read.
+    """
+    import pyarrow.parquet as pq
+
+    with refusing_damage(name):
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            _check_schema(name, schema, dict(file.metadata.metadata or {}))
+        text = [field.name for field in schema if is_text(field.type)]
+        return pq.ParquetFile(path, read_dictionary=text, page_checksum_verification=True)
+
+
+def read_columns(file: Any, names: Sequence[str], name: str) -> Any:
+    """Return columns of an open file as a ``pyarrow.Table``, read group by group.
+
+    Raises
+    ------
+    TraceError
+        If the file, as messages call it `name`, is damaged.
+    """
+    import pyarrow as pa
+
+    metadata = file.metadata
+    with refusing_damage(name):
+        groups = [
+            file.read_row_group(group, columns=list(names))
+            for group in range(metadata.num_row_groups)
+        ]
+        empty = pa.schema([file.schema_arrow.field(each) for each in names]).empty_table()
+        table = pa.concat_tables(
+            [group.replace_schema_metadata(None) for group in groups] or [empty]
+        )
+        if table.num_rows != metadata.num_rows:
+            msg = f"{metadata.num_rows} rows announced, {table.num_rows} found"
+            raise ValueError(msg)
+        table.validate(full=True)
+    return table
+
+
 @contextmanager
-def _refusing(name: str) -> Iterator[None]:
+def refusing_damage(name: str) -> Iterator[None]:
     """Turn whatever the parquet reader raises on a bad file into one TraceError."""
     try:
         yield
     except PermissionError as error:
-        msg = f"cannot read {name}: {error.strerror}"
+        # The system's own words: pyarrow's repeat the path.
+        reason = os.strerror(error.errno) if error.errno else error
+        msg = f"cannot read {name}: {reason}"
         raise EnvironmentFaultError(msg) from error
     except (OSError, ValueError, KeyError, NotImplementedError, OverflowError) as error:
         # pyarrow's own errors derive from these; a failed page checksum is an OSError.
@@ -104,16 +166,18 @@ def _check_schema(name: str, schema: Any, keys: dict[bytes, bytes]) -> None:
 
 
 def _check_version(name: str, keys: dict[bytes, bytes]) -> None:
-    stored = keys.get(SCHEMA_KEY)
-    if stored is None:
-        return
-    version = stored.decode("ascii", "replace")
-    if not version.isdigit() or int(version) > STEP_TABLE_SCHEMA:
-        msg = (
-            f"{name} is a step table of version {one_line(version, 20)}, this gpucv reads up to "
-            f"{STEP_TABLE_SCHEMA}; update gpucv"
-        )
-        raise TraceError(msg)
+    known = {
+        SCHEMA_KEY: ("step table", STEP_TABLE_SCHEMA),
+        MEASUREMENTS_KEY: ("measurement table", MEASUREMENT_TABLE_SCHEMA),
+    }
+    for key, (what, newest) in known.items():
+        version = keys.get(key, b"0").decode("ascii", "replace")
+        if not version.isdigit() or int(version) > newest:
+            msg = (
+                f"{name} is a {what} of version {one_line(version, 20)}, this gpucv reads up to "
+                f"{newest}; update gpucv"
+            )
+            raise TraceError(msg)
 
 
 def _flat(schema: Any, names: list[str]) -> tuple[list[str], list[str]]:
@@ -122,15 +186,25 @@ def _flat(schema: Any, names: list[str]) -> tuple[list[str], list[str]]:
     return flat, [name for name in names if name not in flat]
 
 
-def _kind(kind: Any) -> Literal["text", "value", "other"]:
-    """Return what a type is to a table of numbers and labels."""
+def is_text(kind: Any) -> bool:
+    """Whether an Arrow type is text, dictionary-encoded or not."""
     import pyarrow as pa
     import pyarrow.types as pt
 
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     kind = kind.value_type if pt.is_dictionary(kind) else kind
-    if pt.is_string(kind) or pt.is_large_string(kind):
+    return bool(pt.is_string(kind) or pt.is_large_string(kind))
+
+
+def _kind(kind: Any) -> Literal["text", "value", "other"]:
+    """Return what a type is to a table of numbers and labels."""
+    import pyarrow as pa
+    import pyarrow.types as pt
+
+    if is_text(kind):
         return "text"
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    kind = kind.value_type if pt.is_dictionary(kind) else kind
     bare = pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
     return "other" if bare or pt.is_nested(kind) else "value"
 
@@ -155,27 +229,6 @@ def _width(kind: Any) -> int:
         return max(int(kind.bit_width) // 8, 1)
     except ValueError:
         return 4  # text: the index into its dictionary
-
-
-def _read(source: Source, names: list[str], schema: Any, metadata: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    text = [name for name in names if _kind(schema.field(name).type) == "text"]
-    with (
-        _refusing(source.name),
-        pq.ParquetFile(source.path, read_dictionary=text, page_checksum_verification=True) as file,
-    ):
-        groups = [file.read_row_group(i, columns=names) for i in range(metadata.num_row_groups)]
-        empty = pa.schema([file.schema_arrow.field(name) for name in names]).empty_table()
-        table = pa.concat_tables(
-            [group.replace_schema_metadata(None) for group in groups] or [empty]
-        )
-        if table.num_rows != metadata.num_rows:
-            msg = f"{metadata.num_rows} rows announced, {table.num_rows} found"
-            raise ValueError(msg)
-        table.validate(full=True)
-    return table
 
 
 def _kept_notes(name: str, keys: dict[bytes, bytes]) -> list[Note]:

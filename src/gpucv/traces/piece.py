@@ -20,21 +20,27 @@ __all__ = ["Piece", "Selection", "one_line"]
 class Piece:
     """The rows of one source, before they are joined with others.
 
-    `table` is a ``pyarrow.Table``; its text columns are dictionary-encoded.
+    `table` is a ``pyarrow.Table``; its text columns are dictionary-encoded. `whole` says
+    that columns it lacks hold nothing, so that their absence is no news.
     """
 
     table: Any
     source: SourceFile
     notes: tuple[Note, ...] = ()
     synthetic: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Columns that must be there (`required`) and columns to read (None: all)."""
+    """Columns that must be there (`required`) and columns to read (None: all).
+
+    With `filled`, columns without a single value are left out unless they are required.
+    """
 
     required: tuple[str, ...]
     columns: tuple[str, ...] | None
+    filled: bool = False
 
     def pick(self, names: Sequence[str], where: str) -> list[str]:
         """Return the columns of file `where` to read, in the file's own order.

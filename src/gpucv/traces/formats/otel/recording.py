@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gpucv.errors import EnvironmentFaultError, TraceError
 from gpucv.traces.piece import one_line
 from gpucv.traces.provenance import Note
+from gpucv.traces.sources import TRACE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,8 @@ class Recording:
         None where ``exp-config.yaml`` has no `gpu`; it is not guessed.
     tp : int
         Tensor-parallel degree.
+    token_budget : int or None
+        Most tokens of a step (`max_num_batched_tokens`), where ``exp-config.yaml`` says.
     """
 
     experiment_id: str
@@ -57,13 +60,14 @@ class Recording:
     gpu: str | None
     tp: int
     notes: tuple[Note, ...]
+    token_budget: int | None = None
 
 
 def refuse_repeated_recordings(sources: Sequence[Source]) -> None:
     """Raise TraceError if two recordings have one name: their steps would be mixed up."""
     seen: dict[str, str] = {}
     for source in sources:
-        if source.kind != "otel":
+        if source.path.name != TRACE_FILE:
             continue
         name = source.path.parent.resolve().name
         if name in seen:
@@ -117,7 +121,8 @@ def describe_recording(folder: Path, name: str, catalog: Catalog) -> Recording:
     notes += _disagreements(name, (slug, tp_named), (model, tp), catalog)
     notes += _failures(folder / _LIFECYCLE, name)
     gpu = known_gpu.name if known_gpu else gpu
-    return Recording(label, model, workload, gpu, tp, tuple(notes))
+    budget = _positive(config, "max_num_batched_tokens", name)
+    return Recording(label, model, workload, gpu, tp, tuple(notes), budget)
 
 
 def _slug(named: str, catalog: Catalog) -> str:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from gpucv.errors import EnvironmentFaultError, StudyError, nearest
 from gpucv.traces.formats.base import Format, OneTable, OpenFile, Reading, Repeats, table_of
 from gpucv.traces.formats.otel import OTEL, OTEL_BATCHES, OTEL_REQUESTS
+from gpucv.traces.formats.splitwise import SPLITWISE
+from gpucv.traces.formats.vidur import VIDUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +36,8 @@ FORMATS: dict[str, Format] = {
         OTEL,
         OTEL_BATCHES,
         OTEL_REQUESTS,
+        VIDUR,
+        SPLITWISE,
     )
 }
 """Every format by name, in the order files are tried."""

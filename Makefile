@@ -9,10 +9,10 @@ JOBS ?= auto
 
 BIN := .venv/bin
 BOOTSTRAP := $(PYTHON) scripts/bootstrap.py $(if $(EXTRA),--extra $(EXTRA))
-CHECKED := src scripts tests
+CHECKED := src scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test lint lock clean
+.PHONY: help setup study test bench lint lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ test: ## run the tests with coverage (ARGS="tests/splits -k lomo", JOBS=1)
 	@$(BOOTSTRAP) --group test
 	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) \
 	  --cov --cov-report=term:skip-covered $(ARGS)
+
+bench: setup ## measure what gpucv promises about time and memory (bench/README.md)
+	@for script in bench/*.py; do $(BIN)/python "$$script" || exit 1; done
 
 lint: ## check style, format and types
 	@$(BOOTSTRAP) --group lint

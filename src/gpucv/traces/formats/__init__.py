@@ -6,6 +6,7 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from gpucv.errors import EnvironmentFaultError, StudyError, nearest
+from gpucv.traces.formats.aiconfigurator import AICONFIGURATOR
 from gpucv.traces.formats.base import Format, OneTable, OpenFile, Reading, Repeats, table_of
 from gpucv.traces.formats.otel import OTEL, OTEL_BATCHES, OTEL_REQUESTS
 from gpucv.traces.formats.splitwise import SPLITWISE
@@ -38,6 +39,7 @@ FORMATS: dict[str, Format] = {
         OTEL_REQUESTS,
         VIDUR,
         SPLITWISE,
+        AICONFIGURATOR,
     )
 }
 """Every format by name, in the order files are tried."""

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from gpucv.errors import EnvironmentFaultError, StudyError, nearest
 from gpucv.traces.formats.aiconfigurator import AICONFIGURATOR
 from gpucv.traces.formats.base import Format, OneTable, OpenFile, Reading, Repeats, table_of
+from gpucv.traces.formats.blis import BLIS
+from gpucv.traces.formats.fpm import FPM
+from gpucv.traces.formats.llmd import LLMD
 from gpucv.traces.formats.otel import OTEL, OTEL_BATCHES, OTEL_REQUESTS
 from gpucv.traces.formats.splitwise import SPLITWISE
 from gpucv.traces.formats.vidur import VIDUR
@@ -40,6 +43,9 @@ FORMATS: dict[str, Format] = {
         VIDUR,
         SPLITWISE,
         AICONFIGURATOR,
+        BLIS,
+        LLMD,
+        FPM,
     )
 }
 """Every format by name, in the order files are tried."""

@@ -62,4 +62,4 @@ def test_a_scheme_means_what_is_said_and_else_what_its_name_says(
     lomo, lowo, random = summarise_schemes(folds, {"lomo": said})
     assert lomo.meaning == said
     assert lowo.meaning == SchemeMeaning(("workload",), control=False)
-    assert random.meaning == SchemeMeaning((), control=True)
+    assert random.meaning == SchemeMeaning((), control=True, random=True)

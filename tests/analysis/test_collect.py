@@ -11,6 +11,7 @@ from gpucv.analysis.tables import (
     EXPERIMENT_COLUMNS,
     FOLD_COLUMNS,
     IMPORTANCE_COLUMNS,
+    OPTIONAL_FOLD_COLUMNS,
     STABILITY_COLUMNS,
 )
 from gpucv.runs import FoldRecord
@@ -82,3 +83,12 @@ def test_a_run_without_a_finished_fold_has_empty_tables() -> None:
     for table in (tables.experiments, tables.importance, tables.stability):
         assert table.empty
     assert tables.importance["rank"].dtype == np.float64
+
+
+def test_rows_left_out_have_a_column_where_some_scheme_leaves_any_out() -> None:
+    shaped = collect_tables([record(0, n_left_out=0), record(1)]).folds
+    assert list(shaped.columns) == [*FOLD_COLUMNS, *OPTIONAL_FOLD_COLUMNS]
+    assert shaped["n_left_out"].tolist() == [0, 0]
+    assert collect_tables([record(0, n_left_out=7)]).folds["n_left_out"].dtype == "int64"
+    failed = collect_tables([record(0, n_left_out=7, **FAILED)]).folds
+    assert failed["n_left_out"].tolist() == [7]

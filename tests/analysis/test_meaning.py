@@ -29,7 +29,21 @@ LOMO = SchemeMeaning(("model",), control=False)
             SchemeMeaning(("model",), control=False, several=True),
         ),
         ({"hold_out": "model", "splitter": "LeaveOneGroupOut"}, LOMO),
-        ({"splitter": "KFold", "params": {"shuffle": True}}, SchemeMeaning((), control=True)),
+        ({"splitter": "KFold"}, SchemeMeaning((), control=True)),
+        (
+            {"splitter": "KFold", "params": {"shuffle": True}},
+            SchemeMeaning((), control=True, random=True),
+        ),
+        ({"splitter": "ShuffleSplit"}, SchemeMeaning((), control=True, random=True)),
+        ({"splitter": "RepeatedKFold"}, SchemeMeaning((), control=True, random=True)),
+        (
+            {"hold_out": "model", "disjoint": ("op", "n", "k")},
+            SchemeMeaning(("model",), control=False, disjoint=("k", "n", "op")),
+        ),
+        (
+            {"splitter": "KFold", "disjoint": ("op", "n")},
+            SchemeMeaning(("n", "op"), control=False, several=True, disjoint=("n", "op")),
+        ),
     ],
 )
 @pytest.mark.parametrize("name", ["lomo", "random", "mine"])
@@ -47,6 +61,8 @@ def test_a_study_says_what_its_schemes_mean_whatever_they_are_called(
             st.lists(st.text(min_size=1)).map(tuple),
             control=st.booleans(),
             several=st.booleans(),
+            disjoint=st.lists(st.text(min_size=1)).map(tuple),
+            random=st.booleans(),
         ),
     )
 )
@@ -59,11 +75,11 @@ def test_what_an_entry_leaves_out_is_taken_from_the_name() -> None:
     assert schemes_from_json(None) == {}
     assert schemes_from_json({"lomo": {}, "random": {}, "cv": {"control": True}}) == {
         "lomo": LOMO,
-        "random": SchemeMeaning((), control=True),
+        "random": SchemeMeaning((), control=True, random=True),
         "cv": SchemeMeaning((), control=True),
     }
-    stored = {"random": {"held_out": ["model"], "control": False}}
-    assert schemes_from_json(stored) == {"random": LOMO}
+    stored = {"lomo": {"held_out": ["gpu"], "control": False}}
+    assert schemes_from_json(stored) == {"lomo": SchemeMeaning(("gpu",), control=False)}
 
 
 @pytest.mark.parametrize(
@@ -74,6 +90,8 @@ def test_what_an_entry_leaves_out_is_taken_from_the_name() -> None:
         ({"a": {"held_out": "model"}}, r"schemes\.a is \{'held_out': 'model'\}"),
         ({"a": {"held_out": [""]}}, r"schemes\.a"),
         ({"a": {"control": "no"}}, r"schemes\.a"),
+        ({"a": {"random": 1}}, r"schemes\.a"),
+        ({"a": {"disjoint": "n"}}, r"schemes\.a"),
     ],
 )
 def test_damaged_meanings_are_named(content: object, message: str) -> None:
@@ -95,7 +113,7 @@ def test_damaged_meanings_are_named(content: object, message: str) -> None:
 def test_a_recorded_scheme_is_known_by_its_name(
     scheme: str, held_out: tuple[str, ...], control: bool
 ) -> None:
-    assert meaning_by_name(scheme) == SchemeMeaning(held_out, control)
+    assert meaning_by_name(scheme) == SchemeMeaning(held_out, control, random=control)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +127,16 @@ def test_a_recorded_scheme_is_known_by_its_name(
         ),
         (SchemeMeaning((), True), "leave rows out whatever their group (control)"),
         (SchemeMeaning((), False), "leave one group out"),
+        (SchemeMeaning(("gpu",), False), "leave one GPU out"),
+        (SchemeMeaning(("engine", "engine_version"), False), "leave one engine version out"),
+        (
+            SchemeMeaning(("model",), False, disjoint=("k", "n")),
+            "leave one model out, no k x n shared",
+        ),
+        (
+            SchemeMeaning(("k", "n"), False, several=True, disjoint=("k", "n")),
+            "groups of k x n held out, one or more at a time",
+        ),
     ],
 )
 def test_a_title_says_what_is_left_out(meaning: SchemeMeaning, title: str) -> None:
@@ -119,8 +147,17 @@ def test_a_title_says_what_is_left_out(meaning: SchemeMeaning, title: str) -> No
     ("columns", "words"),
     [
         (("model",), "a model"),
-        (("experiment_id",), "an experiment_id"),
-        (("gpu", "tp", "model"), "a combination of gpu, tp and model"),
+        (("experiment_id",), "an experiment"),
+        (("gpu",), "a GPU"),
+        (("tp",), "a tensor-parallel degree"),
+        (("engine",), "an engine"),
+        (("engine_version",), "an engine version"),
+        (("engine", "engine_version"), "an engine version"),
+        (("op",), "an operator"),
+        (("dtype",), "a number format"),
+        (("image",), "an image"),
+        (("gpu", "tp", "model"), "a combination of GPU, tensor-parallel degree and model"),
+        (("engine_version", "engine", "gpu"), "a combination of engine version and GPU"),
         ((), "a group"),
     ],
 )
@@ -128,3 +165,21 @@ def test_a_held_out_group_is_spoken_of_with_its_article(
     columns: tuple[str, ...], words: str
 ) -> None:
     assert SchemeMeaning(columns, control=False).a_group == words
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (("model",), "of a model"),
+        (("gpu",), "on a GPU"),
+        (("tp",), "at a tensor-parallel degree"),
+        (("engine", "engine_version"), "with an engine version"),
+        (("dtype",), "in a number format"),
+        (("gpu", "tp"), "of a combination of GPU and tensor-parallel degree"),
+        ((), "of a group"),
+    ],
+)
+def test_rows_of_a_held_out_group_are_spoken_of_with_its_preposition(
+    columns: tuple[str, ...], words: str
+) -> None:
+    assert SchemeMeaning(columns, control=False).of_a_group == words

@@ -83,7 +83,7 @@ def test_the_control_scheme_is_shown_but_does_not_decide(
     assert [each.scheme for each in verdict.schemes] == ["random", "lomo"]
     assert verdict.worst is not None
     assert verdict.worst.scheme == "lomo"
-    assert any("rows instead of groups" in sentence for sentence in verdict.follows)
+    assert any("on a random split" in sentence for sentence in verdict.follows)
 
 
 def test_a_study_with_the_control_alone_is_undecided(
@@ -104,8 +104,8 @@ def test_a_control_is_one_whatever_it_is_called(
     assert verdict.worst is not None
     assert verdict.worst.scheme == "unseen"
     follows = " ".join(verdict.follows)
-    assert f"{name}: holding out rows instead of groups gives 900.0% (n = 1)" in follows
-    assert "has never seen" not in follows
+    assert f"against 900.0% on a split of rows ({name}, n = 1 of 1 folds)" in follows
+    assert "does not hold on" not in follows
 
 
 def test_every_control_is_set_against_the_held_out_schemes(
@@ -114,8 +114,8 @@ def test_every_control_is_set_against_the_held_out_schemes(
     folds = fold_table(("cv", "split-0", 5.0), ("shuffle", "split-0", 6.0), ("lomo", "a", 10.0))
     (verdict,) = judge(folds, schemes={"cv": CONTROL, "shuffle": CONTROL})
     follows = " ".join(verdict.follows)
-    assert "cv: holding out rows instead of groups gives 5.0%" in follows
-    assert "shuffle: holding out rows instead of groups gives 6.0%" in follows
+    assert "against 5.0% on a split of rows (cv, n = 1 of 1 folds)" in follows
+    assert "against 6.0% on a split of rows (shuffle, n = 1 of 1 folds)" in follows
 
 
 def test_a_scheme_that_holds_groups_out_is_judged_though_it_is_called_random(

@@ -42,6 +42,8 @@ CHANGES_NONE: list[dict[str, Any]] = [
     {"name": "other"},
     {"data": {"steps": ["elsewhere.parquet"]}},
     {"data": {"audit": "off"}},
+    {"data": {"format": "vidur", "repeats": "median", "below_floor": "drop"}},
+    {"data": {"where": {"op": "gemm"}, "sample": 10}},
     {"verdict": {"mape_max": 50.0}},
     {"execution": {"device": "cpu", "workers": 2, "threads_per_fold": 3}},
     {"execution": {"backend": "dask"}},
@@ -72,6 +74,11 @@ def test_the_order_of_keys_does_not_matter() -> None:
     one = {"predictors": [{"params": {"max_depth": 5, "max_bin": 64}}]}
     other = {"predictors": [{"params": {"max_bin": 64, "max_depth": 5}}]}
     assert of(one) == of(other)
+
+
+def test_studies_of_earlier_versions_keep_their_fingerprint() -> None:
+    # Runs recorded before a key existed can be resumed as long as it is not used.
+    assert fingerprint(Study()) == "2c713632314434dd"
 
 
 def test_a_fingerprint_is_sixteen_hex_digits() -> None:

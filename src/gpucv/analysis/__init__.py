@@ -1,6 +1,7 @@
 """From result tables to findings: averages, rank stability, a verdict and what follows."""
 
 from gpucv.analysis.aggregate import SchemeSummary, summarise_schemes
+from gpucv.analysis.gap import OptimismGap, optimism_gaps
 from gpucv.analysis.meaning import SchemeMeaning, scheme_meanings, schemes_from_json
 from gpucv.analysis.recorded import read_recorded
 from gpucv.analysis.stability import fold_ranks, mean_rank_std, stability_table, top_features
@@ -8,6 +9,7 @@ from gpucv.analysis.tables import (
     EXPERIMENT_COLUMNS,
     FOLD_COLUMNS,
     IMPORTANCE_COLUMNS,
+    OPTIONAL_FOLD_COLUMNS,
     STABILITY_COLUMNS,
     Formulation,
     StudyTables,
@@ -25,8 +27,10 @@ __all__ = [
     "EXPERIMENT_COLUMNS",
     "FOLD_COLUMNS",
     "IMPORTANCE_COLUMNS",
+    "OPTIONAL_FOLD_COLUMNS",
     "STABILITY_COLUMNS",
     "Formulation",
+    "OptimismGap",
     "SchemeMeaning",
     "SchemeSummary",
     "StudyTables",
@@ -36,6 +40,7 @@ __all__ = [
     "formulations",
     "judge",
     "mean_rank_std",
+    "optimism_gaps",
     "read_recorded",
     "scheme_meanings",
     "schemes_from_json",

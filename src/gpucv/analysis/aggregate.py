@@ -31,6 +31,9 @@ class SchemeSummary:
         Folds planned, and folds that finished with a MAPE.
     n_test : int
         Test rows of the finished folds.
+    n_left_out : int
+        Training rows left out because they share a shape with a test row, over all
+        planned folds.
     averages : Mapping[str, float]
         Plain mean over the finished folds of each metric, NaN where none has it.
     median_mape : float
@@ -56,6 +59,7 @@ class SchemeSummary:
     worst_mape: float
     rest_average: float
     sum_mape: float
+    n_left_out: int = 0
 
     @property
     def average_mape(self) -> float:
@@ -109,4 +113,5 @@ def _summarise(scheme: str, meaning: SchemeMeaning, folds: pd.DataFrame) -> Sche
         worst_mape=float(mape.iloc[worst]) if len(mape) else math.nan,
         rest_average=float(mape.drop(worst).mean()) if len(mape) else math.nan,
         sum_mape=float(mape.sum()),
+        n_left_out=int(folds["n_left_out"].sum()) if "n_left_out" in folds else 0,
     )

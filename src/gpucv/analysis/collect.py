@@ -11,6 +11,7 @@ from gpucv.analysis.tables import (
     EXPERIMENT_COLUMNS,
     FOLD_COLUMNS,
     IMPORTANCE_COLUMNS,
+    OPTIONAL_FOLD_COLUMNS,
     StudyTables,
 )
 
@@ -27,11 +28,14 @@ _FOLD = ("scheme", "holdout", "predictor", "transform", "target")
 def collect_tables(records: Sequence[FoldRecord]) -> StudyTables:
     """Return the tables of a study, rows in the order of its plan."""
     folds, experiments, importance = [], [], []
+    disjoint = any(record.n_left_out is not None for record in records)
+    optional = OPTIONAL_FOLD_COLUMNS if disjoint else {}
     for record in records:
         named = {name: getattr(record, name) for name in _FOLD}
         folds.append(
             named
             | {name: getattr(record, name, None) for name in FOLD_COLUMNS if name not in named}
+            | {name: getattr(record, name) or 0 for name in optional}
             | record.scores
             | record.seconds
         )
@@ -43,7 +47,7 @@ def collect_tables(records: Sequence[FoldRecord]) -> StudyTables:
         ]
     table = _frame(importance, IMPORTANCE_COLUMNS)
     return StudyTables(
-        folds=_frame(folds, FOLD_COLUMNS),
+        folds=_frame(folds, {**FOLD_COLUMNS, **optional}),
         experiments=_frame(experiments, EXPERIMENT_COLUMNS),
         importance=table,
         stability=stability_table(table),

@@ -8,18 +8,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpucv.analysis.aggregate import SchemeSummary
+    from gpucv.analysis.gap import OptimismGap
     from gpucv.analysis.meaning import SchemeMeaning
 
 __all__ = ["what_follows"]
 
 
-def what_follows(schemes: Sequence[SchemeSummary], mape_max: float) -> tuple[str, ...]:
+def what_follows(
+    schemes: Sequence[SchemeSummary], gaps: Sequence[OptimismGap], mape_max: float
+) -> tuple[str, ...]:
     """Return what follows from each scheme, then from the schemes taken together.
 
     Parameters
     ----------
     schemes : sequence of SchemeSummary
         Of one formulation, controls included.
+    gaps : sequence of OptimismGap
+        Between those schemes and those controls.
     mape_max : float
         Test MAPE in percent from which on a fold counts as missed.
     """
@@ -27,7 +32,7 @@ def what_follows(schemes: Sequence[SchemeSummary], mape_max: float) -> tuple[str
     sentences = [_one_scheme(scheme, mape_max) for scheme in held_out]
     sentences += [_carried_by_one(scheme) for scheme in held_out if _one_fold_dominates(scheme)]
     sentences += _models_against_workloads(held_out)
-    sentences += _against_control(held_out, schemes)
+    sentences += [gap.sentence for gap in gaps]
     return tuple(sentences)
 
 
@@ -59,11 +64,11 @@ def _one_scheme(scheme: SchemeSummary, mape_max: float) -> str:
 def _remedy(meaning: SchemeMeaning) -> str:
     if meaning.held_out == ("model",):
         return (
-            "Fit one predictor per model, each on that model's own steps; how well those "
+            "Fit one predictor per model, each on that model's own rows; how well those "
             "do was not measured here."
         )
     return (
-        f"Record some rows of {meaning.a_group} and train on them before trusting predictions for "
+        f"Record some rows {meaning.of_a_group} and train on them before trusting predictions for "
         f"it; how many are needed was not measured here."
     )
 
@@ -102,18 +107,3 @@ def _leaving_one(schemes: Sequence[SchemeSummary], column: str) -> SchemeSummary
         if scheme.n_finished and meaning.held_out == (column,) and not meaning.several:
             return scheme
     return None
-
-
-def _against_control(
-    held_out: Sequence[SchemeSummary], schemes: Sequence[SchemeSummary]
-) -> list[str]:
-    controls = [each for each in schemes if each.meaning.control and each.n_finished]
-    finished = [each for each in held_out if each.n_finished]
-    if not finished:
-        return []
-    averages = ", ".join(f"{each.scheme} {each.average_mape:.1f}%" for each in finished)
-    return [
-        f"{each.scheme}: holding out rows instead of groups gives {each.average_mape:.1f}% "
-        f"(n = {each.n_finished}) against {averages}: the difference is what such a split hides."
-        for each in controls
-    ]

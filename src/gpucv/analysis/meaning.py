@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
 from gpucv.errors import RunError
+from gpucv.schema import DTYPE, ENGINE, ENGINE_VERSION, EXPERIMENT, GPU, OP, TP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from gpucv.study import SchemeSpec
 
 __all__ = ["SchemeMeaning", "meaning_by_name", "scheme_meanings", "schemes_from_json"]
+
+_SPOKEN = {
+    EXPERIMENT: ("experiment", "of"),
+    GPU: ("GPU", "on"),
+    TP: ("tensor-parallel degree", "at"),
+    ENGINE: ("engine", "with"),
+    ENGINE_VERSION: ("engine version", "with"),
+    OP: ("operator", "of"),
+    DTYPE: ("number format", "in"),
+}
+"""How a column's values are spoken of: one of them, and rows "on" or "at" it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +42,29 @@ class SchemeMeaning:
         never part of a verdict.
     several : bool
         Whether one fold may hold out more than one group.
+    disjoint : tuple of str
+        Columns of which no training row shares a combination with a row held out.
+    random : bool
+        Whether rows are drawn at random.
     """
 
     held_out: tuple[str, ...]
     control: bool
     several: bool = False
+    disjoint: tuple[str, ...] = ()
+    random: bool = False
+
+    @property
+    def _spoken(self) -> list[tuple[str, str]]:
+        """Each column's noun and preposition; a version is always one of its engine."""
+        told = [c for c in self.held_out if c != ENGINE or ENGINE_VERSION not in self.held_out]
+        return [_SPOKEN.get(column, (column, "of")) for column in told]
 
     @property
     def group(self) -> str:
-        """One held-out group in words: ``model``, ``combination of model and workload``."""
-        if len(self.held_out) > 1:
-            return f"combination of {', '.join(self.held_out[:-1])} and {self.held_out[-1]}"
-        return self.held_out[0] if self.held_out else "group"
+        """One held-out group in words: ``model``, ``combination of model and GPU``."""
+        *others, last = [noun for noun, _ in self._spoken] or ["group"]
+        return f"combination of {', '.join(others)} and {last}" if others else last
 
     @property
     def a_group(self) -> str:
@@ -49,35 +72,59 @@ class SchemeMeaning:
         return f"{'an' if self.group[0] in 'aeioAEIO' else 'a'} {self.group}"
 
     @property
+    def of_a_group(self) -> str:
+        """`a_group` with the preposition rows have: ``of a model``, ``on a GPU``."""
+        spoken = self._spoken
+        return f"{spoken[0][1] if len(spoken) == 1 else 'of'} {self.a_group}"
+
+    @property
     def title(self) -> str:
         """What the scheme does, as in ``leave one model out``."""
         if self.control:
             return "leave rows out whatever their group (control)"
-        columns = " x ".join(self.held_out)
+        columns = " x ".join(noun for noun, _ in self._spoken)
+        shared = "" if set(self.disjoint) <= set(self.held_out) else self.shape
+        shared = f", no {shared} shared" if shared else ""
         if self.several:
-            return f"groups of {columns} held out, one or more at a time"
-        return f"leave one {columns or 'group'} out"
+            return f"groups of {columns} held out, one or more at a time{shared}"
+        return f"leave one {columns or 'group'} out{shared}"
+
+    @property
+    def shape(self) -> str:
+        """The columns of `disjoint`, as in ``k x n x op``."""
+        return " x ".join(self.disjoint)
 
     def to_json(self) -> dict[str, object]:
-        """Return JSON-ready values: ``held_out, control, several``."""
-        return {**asdict(self), "held_out": list(self.held_out)}
+        """Return JSON-ready values: ``held_out, control, several, disjoint, random``."""
+        return {
+            **asdict(self),
+            "held_out": list(self.held_out),
+            "disjoint": list(self.disjoint),
+        }
 
 
 def scheme_meanings(schemes: Iterable[SchemeSpec]) -> dict[str, SchemeMeaning]:
     """Return what each scheme of a study means, by its name.
 
-    A scikit-learn splitter without ``hold_out`` is a control. Leave-P-groups-out with
-    ``p`` above 1, and any splitter but ``LeaveOneGroupOut``, may hold out several groups.
+    A scikit-learn splitter without ``hold_out`` is a control, unless ``disjoint`` makes it
+    hold shapes out. Leave-P-groups-out with ``p`` above 1, and any splitter but
+    ``LeaveOneGroupOut``, may hold out several groups.
     """
-    return {
-        spec.name: SchemeMeaning(
-            held_out=tuple(spec.columns),
-            control=not spec.columns,
-            several=bool(spec.columns)
-            and (spec.p > 1 or spec.splitter not in ("", "LeaveOneGroupOut")),
-        )
-        for spec in schemes
-    }
+    return {spec.name: _meaning_of(spec) for spec in schemes}
+
+
+def _meaning_of(spec: SchemeSpec) -> SchemeMeaning:
+    held_out = spec.columns or spec.shape
+    drawn = spec.params.get("shuffle") or any(
+        word in spec.splitter for word in ("Shuffle", "Repeated")
+    )
+    return SchemeMeaning(
+        held_out=held_out,
+        control=not held_out,
+        several=bool(held_out) and (spec.p > 1 or spec.splitter not in ("", "LeaveOneGroupOut")),
+        disjoint=spec.shape,
+        random=bool(drawn),
+    )
 
 
 def schemes_from_json(content: object) -> dict[str, SchemeMeaning]:
@@ -114,15 +161,18 @@ def meaning_by_name(scheme: str) -> SchemeMeaning:
     if scheme.startswith("leave-one-") and scheme.endswith("-out"):
         column = scheme.removeprefix("leave-one-").removesuffix("-out")
         return SchemeMeaning((column,) if column else (), control=False)
-    return SchemeMeaning(known.get(scheme, ()), control=scheme == "random")
+    control = scheme == "random"
+    return SchemeMeaning(known.get(scheme, ()), control=control, random=control)
 
 
 def _from_json(name: str, entry: object) -> SchemeMeaning:
     if isinstance(entry, Mapping):
         filled = {**meaning_by_name(name).to_json(), **entry}
-        columns, control, several = (filled[key] for key in ("held_out", "control", "several"))
-        if _are_names(columns) and isinstance(control, bool) and isinstance(several, bool):
-            return SchemeMeaning(tuple(columns), control, several)
+        columns, shape = filled["held_out"], filled["disjoint"]
+        flags = [filled[key] for key in ("control", "several", "random")]
+        if _are_names(columns) and _are_names(shape) and all(isinstance(f, bool) for f in flags):
+            control, several, random = flags
+            return SchemeMeaning(tuple(columns), control, several, tuple(shape), random)
     raise RunError(
         f"manifest.json: schemes.{name} is {entry!r:.80}, which does not say what is held out; "
         f"start a new run"

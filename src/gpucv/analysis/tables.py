@@ -14,6 +14,7 @@ __all__ = [
     "EXPERIMENT_COLUMNS",
     "FOLD_COLUMNS",
     "IMPORTANCE_COLUMNS",
+    "OPTIONAL_FOLD_COLUMNS",
     "STABILITY_COLUMNS",
     "Formulation",
     "StudyTables",
@@ -44,6 +45,9 @@ FOLD_COLUMNS: Mapping[str, Kind] = {
     "device": "text",
 }
 """folds.csv. MAPE, MSPE, WAPE and APE in percent, times in seconds."""
+
+OPTIONAL_FOLD_COLUMNS: Mapping[str, Kind] = {"n_left_out": "count"}
+"""Behind them, where a scheme keeps shapes disjoint: rows neither trained on nor held out."""
 
 EXPERIMENT_COLUMNS: Mapping[str, Kind] = {
     "scheme": "text",
@@ -92,8 +96,9 @@ class StudyTables:
     Attributes
     ----------
     folds, experiments, importance, stability : pandas.DataFrame
-        With the columns of `FOLD_COLUMNS`, `EXPERIMENT_COLUMNS`,
-        `IMPORTANCE_COLUMNS` and `STABILITY_COLUMNS`.
+        With the columns of `FOLD_COLUMNS` (and of `OPTIONAL_FOLD_COLUMNS`, where they
+        say something), `EXPERIMENT_COLUMNS`, `IMPORTANCE_COLUMNS` and
+        `STABILITY_COLUMNS`.
     """
 
     folds: pd.DataFrame

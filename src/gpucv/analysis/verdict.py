@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gpucv.analysis.aggregate import SchemeSummary, measured, summarise_schemes
 from gpucv.analysis.follows import what_follows
+from gpucv.analysis.gap import OptimismGap, optimism_gaps
 from gpucv.analysis.tables import Formulation, formulations
 from gpucv.errors import RunError, StudyError
 from gpucv.schema import RUN_SCHEMA
@@ -69,6 +70,8 @@ class Verdict:
         Per-scheme averages with folds finished and planned, in study order.
     worst : SchemeSummary or None
         The scheme whose worst fold is the worst of all, controls left out.
+    gaps : tuple of OptimismGap
+        Every scheme against every control; empty where no control was planned.
     follows : tuple of str
         What to do with it, in plain sentences.
     thresholds : Thresholds
@@ -79,6 +82,7 @@ class Verdict:
     reason: str
     schemes: tuple[SchemeSummary, ...]
     worst: SchemeSummary | None
+    gaps: tuple[OptimismGap, ...]
     follows: tuple[str, ...]
     thresholds: Thresholds
 
@@ -97,6 +101,7 @@ class Verdict:
                     "n_planned": summary.n_planned,
                     "n_finished": summary.n_finished,
                     "n_test": summary.n_test,
+                    "n_left_out": summary.n_left_out,
                     "average": {key: _number(value) for key, value in summary.averages.items()},
                     "median_mape": _number(summary.median_mape),
                     "worst_holdout": summary.worst_holdout or None,
@@ -110,6 +115,7 @@ class Verdict:
                 "holdout": worst.worst_holdout,
                 "test_mape": _number(worst.worst_mape),
             },
+            "optimism_gaps": [gap.to_json() for gap in self.gaps],
             "follows": list(self.follows),
         }
 
@@ -179,6 +185,7 @@ def _judge_one(
     deciding = folds["scheme"].isin([each.scheme for each in held_out])
     mapes = measured(folds[deciding])["test_mape"]
     label = _label(held_out, [float(value) for value in mapes], limits)
+    gaps = optimism_gaps(schemes)
     return Verdict(
         formulation=formulation,
         label=label,
@@ -187,7 +194,8 @@ def _judge_one(
         else _only_controls(schemes),
         schemes=tuple(schemes),
         worst=max(finished, key=lambda each: each.worst_mape, default=None),
-        follows=what_follows(schemes, limits.mape_max),
+        gaps=gaps,
+        follows=what_follows(schemes, gaps, limits.mape_max),
         thresholds=limits,
     )
 

@@ -14,7 +14,7 @@ from gpucv import schema
 from gpucv.errors import DataError, nearest
 from gpucv.features.physics30 import FEATURES, StepQuantities
 from gpucv.frames import PandasColumns
-from gpucv.splits import GroupLabels
+from gpucv.splits import GroupLabels, code_shapes, shape_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,8 +41,8 @@ class FeatureTable:
         The target, in the unit of its column.
     feature_names : tuple of str
     keys : dict of str to GroupLabels
-        Experiment, every column some scheme groups by, and model and workload where
-        the data names them in every row.
+        Experiment, every column some scheme groups by, model and workload where the
+        data names them in every row, and the shapes schemes keep disjoint (`shape_key`).
     step_id : ndarray of int64, shape (n_rows,)
         Position within the experiment, as recorded.
     fingerprint : str
@@ -66,7 +66,7 @@ def required_columns(study: Study) -> tuple[str, ...]:
     wanted = [study.data.target, *study.features.columns]
     if study.features.set:
         wanted += [schema.MODEL, study.data.experiment, study.data.order_by]
-    wanted += group_columns(study)
+    wanted += [*group_columns(study), *sorted({c for s in study.schemes for c in s.shape})]
     return tuple(name for name in dict.fromkeys(wanted) if name not in study.data.constants)
 
 
@@ -107,6 +107,8 @@ def build_table(frame: pd.DataFrame, study: Study, catalog: Catalog) -> FeatureT
         column: GroupLabels.from_values(frame[column])
         for column in sorted({*groups, data.experiment, *shown})
     }
+    shapes = sorted({scheme.shape for scheme in study.schemes if scheme.shape})
+    keys |= {shape_key(columns): code_shapes(frame, columns) for columns in shapes}
     y = frame[data.target].to_numpy(dtype=np.float64)
     step_id = _order_numbers(frame[data.order_by])
     return FeatureTable(X, y, names, keys, step_id, _fingerprint(X, y, names, keys, step_id))

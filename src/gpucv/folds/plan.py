@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from gpucv.features import FeatureTable
     from gpucv.machine import Device
-    from gpucv.study import ExecutionSpec, Study
+    from gpucv.splits import Split
+    from gpucv.study import ExecutionSpec, SchemeSpec, Study
 
 __all__ = ["assign", "plan_folds", "plan_rows", "worker_count"]
 
@@ -51,10 +52,7 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
     tasks: list[FoldTask] = []
     for scheme in study.schemes:
         for index, split in enumerate(make_splits(scheme, table.keys, len(table), study.seed)):
-            if not len(split.train):
-                out = f"holding {split.holdout!r} out"
-                msg = f"scheme {scheme.name!r}: {out} leaves no row to train on"
-                raise SplitError(msg)
+            _must_leave_rows(scheme, split)
             split_validation(
                 split.train,
                 study.validation,
@@ -76,6 +74,7 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
                     seed=study.seed,
                     n_train=len(split.train),
                     n_test=len(split.test),
+                    n_left_out=split.n_left_out if scheme.shape else None,
                     table=TableRef(table.fingerprint),
                     device=device,
                 )
@@ -83,8 +82,24 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
     return tasks
 
 
+def _must_leave_rows(scheme: SchemeSpec, split: Split) -> None:
+    if len(split.train):
+        return
+    msg = f"scheme {scheme.name!r}: holding {split.holdout!r} out leaves no row to train on"
+    if split.n_left_out:
+        msg += (
+            f": all {split.n_left_out:,} rows not held out share {' x '.join(scheme.shape)} with "
+            "it; name more columns in disjoint, or drop the scheme"
+        )
+    raise SplitError(msg)
+
+
 def plan_rows(tasks: Sequence[FoldTask]) -> list[dict[str, Any]]:
-    """Return the rows of ``plan.csv``: one per fold, in the order of the plan."""
+    """Return the rows of ``plan.csv``: one per fold, in the order of the plan.
+
+    ``n_left_out`` is the last column where some scheme names ``disjoint``.
+    """
+    disjoint = any(task.scheme.shape for task in tasks)
     return [
         {
             "fold_id": task.fold_id,
@@ -97,6 +112,7 @@ def plan_rows(tasks: Sequence[FoldTask]) -> list[dict[str, Any]]:
             "seed": task.seed,
             "n_train": task.n_train,
             "n_test": task.n_test,
+            **({"n_left_out": task.n_left_out or 0} if disjoint else {}),
         }
         for task in tasks
     ]

@@ -46,6 +46,9 @@ class FoldTask:
         Which of the scheme's splits.
     n_train, n_test : int
         Rows, as planned; training rows include those used for validation.
+    n_left_out : int or None
+        Rows in neither, because they share a shape with a test row; None where the scheme
+        does not ask.
     experiment : str
         The column that names a recording.
     """
@@ -65,6 +68,7 @@ class FoldTask:
     table: TableRef
     device: Device = "cpu"
     threads: int = 1
+    n_left_out: int | None = None
 
     def blank_record(self) -> FoldRecord:
         """Return this fold's record before anything is known of its outcome."""
@@ -80,6 +84,7 @@ class FoldTask:
             n_train=self.n_train,
             n_valid=0,
             n_test=self.n_test,
+            n_left_out=self.n_left_out,
             device=self.device,
             seed=self.seed,
             params=dict(self.predictor.params),

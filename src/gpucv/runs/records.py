@@ -26,6 +26,9 @@ class FoldRecord:
     ----------
     fold_id, key : int, str
         Place in the plan, and a hash of everything that decides the result.
+    n_left_out : int or None
+        Rows neither trained on nor held out, because they share a shape with a row held
+        out; None where the scheme does not ask.
     scores : dict of str to float
         ``valid_mape``, ``test_mape``, ``test_mspe``, ``test_r``, ``test_wape``,
         ``test_p99_ape``; empty unless status is "ok".
@@ -53,6 +56,7 @@ class FoldRecord:
     n_valid: int
     n_test: int
     device: str
+    n_left_out: int | None = None
     scores: dict[str, float] = field(default_factory=dict)
     best_iteration: int | None = None
     experiments: list[dict[str, Any]] = field(default_factory=list)

@@ -2,14 +2,18 @@
 
 from gpucv.splits.groups import GroupLabels, LeaveGroupsOut, Split, combine
 from gpucv.splits.schemes import make_split, make_splits
+from gpucv.splits.shapes import code_shapes, leave_shapes_out, shape_key
 from gpucv.splits.validation import split_validation
 
 __all__ = [
     "GroupLabels",
     "LeaveGroupsOut",
     "Split",
+    "code_shapes",
     "combine",
+    "leave_shapes_out",
     "make_split",
     "make_splits",
+    "shape_key",
     "split_validation",
 ]

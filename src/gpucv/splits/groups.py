@@ -36,7 +36,7 @@ class GroupLabels:
     codes : ndarray of int32, shape (n_rows,)
         Index into `names`.
     names : tuple of str
-        The distinct labels, sorted.
+        The distinct labels, sorted; empty where rows are only told apart (shapes).
     """
 
     codes: NDArray[np.int32]
@@ -81,11 +81,14 @@ class Split:
         What is left out, as shown in tables.
     train, test : ndarray of intp
         Row numbers; `train` includes the rows later used for validation.
+    n_left_out : int
+        Rows in neither, because they share a shape with a row of `test`.
     """
 
     holdout: str
     train: NDArray[np.intp]
     test: NDArray[np.intp]
+    n_left_out: int = 0
 
 
 def combine(columns: Sequence[GroupLabels]) -> GroupLabels:

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpucv.errors import SplitError, StudyError, nearest
 from gpucv.splits.groups import GroupLabels, LeaveGroupsOut, Split, combine
+from gpucv.splits.shapes import leave_shapes_out, shape_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +37,7 @@ def make_splits(
     ----------
     scheme : SchemeSpec
     keys : mapping of str to GroupLabels
-        The group columns of the table.
+        The group columns of the table, and the shapes of ``scheme.disjoint``.
     n_rows : int
     seed : int
         For splitters that draw at random.
@@ -50,12 +51,8 @@ def make_splits(
         If the splitter is not one of scikit-learn's, or would ignore the groups.
     """
     try:
-        if scheme.splitter:
-            drawn = _sklearn_splits(scheme, keys, n_rows, seed)
-            for index, (train, test) in enumerate(drawn):
-                yield Split(f"split-{index}", np.sort(train), np.sort(test))
-        else:
-            yield from LeaveGroupsOut(scheme.p).splits(_groups(scheme, keys))
+        for split in _all_splits(scheme, keys, n_rows, seed):
+            yield _without_shared_shapes(scheme, keys, split)
     except SplitError as error:
         held = f" (hold_out {' x '.join(scheme.columns)})" if scheme.columns else ""
         msg = f"scheme {scheme.name!r}{held}: {error}; drop the scheme or add data"
@@ -66,11 +63,27 @@ def make_split(
     scheme: SchemeSpec, keys: Mapping[str, GroupLabels], index: int, *, n_rows: int, seed: int
 ) -> Split:
     """Return the rows of fold `index` of a scheme: what a worker makes of its task."""
+    if scheme.splitter:
+        split = next(islice(_all_splits(scheme, keys, n_rows, seed), index, None))
+    else:
+        split = LeaveGroupsOut(scheme.p).split_at(_groups(scheme, keys), index)
+    return _without_shared_shapes(scheme, keys, split)
+
+
+def _all_splits(
+    scheme: SchemeSpec, keys: Mapping[str, GroupLabels], n_rows: int, seed: int
+) -> Iterator[Split]:
     if not scheme.splitter:
-        return LeaveGroupsOut(scheme.p).split_at(_groups(scheme, keys), index)
-    splits = _sklearn_splits(scheme, keys, n_rows, seed)
-    train, test = next(islice(splits, index, None))
-    return Split(f"split-{index}", np.sort(train), np.sort(test))
+        yield from LeaveGroupsOut(scheme.p).splits(_groups(scheme, keys))
+        return
+    for index, (train, test) in enumerate(_sklearn_splits(scheme, keys, n_rows, seed)):
+        yield Split(f"split-{index}", np.sort(train), np.sort(test))
+
+
+def _without_shared_shapes(
+    scheme: SchemeSpec, keys: Mapping[str, GroupLabels], split: Split
+) -> Split:
+    return leave_shapes_out(split, keys[shape_key(scheme.shape)]) if scheme.shape else split
 
 
 def _groups(scheme: SchemeSpec, keys: Mapping[str, GroupLabels]) -> GroupLabels:

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from gpucv.catalog import GpuSpec
 from gpucv.schema import DURATION_US, EXPERIMENT, STEP_ID, STUDY_SCHEMA
@@ -18,6 +26,7 @@ __all__ = [
     "DataSpec",
     "ExecutionSpec",
     "FeatureSpec",
+    "FormatName",
     "ModelEntry",
     "PredictorSpec",
     "SchemeSpec",
@@ -27,6 +36,20 @@ __all__ = [
 ]
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Value = str | int | float | bool
+FormatName = Literal[
+    "auto",
+    "table",
+    "otel",
+    "otel-batches",
+    "otel-requests",
+    "vidur",
+    "splitwise",
+    "aiconfigurator",
+    "blis",
+    "llm-d",
+    "fpm",
+]
 
 
 class _Section(BaseModel):
@@ -39,28 +62,47 @@ class DataSpec(_Section):
     Attributes
     ----------
     steps : tuple of str
-        Files, folders or globs in any mix of parquet, CSV and OTLP recordings;
-        relative ones are looked for beside the study file, then in the current folder.
+        Files, folders or globs in any mix of parquet, CSV and OTLP recordings, or files
+        of one other format; relative ones are looked for beside the study file, then in
+        the current folder.
+    format : str
+        What the files are: ``auto`` tells by their names and first bytes, ``table`` reads
+        parquet and CSV files as they stand, others are those of ``gpucv import``.
+    repeats : {"keep", "median"}
+        Repeated measurements, in formats that have them: each a row, or one median row.
+    where : dict
+        Rows to learn from: column = value, or a list of values (``op = "mlp_up_proj"``).
+    sample : int
+        At most so many rows, drawn at random by the study's seed; 0 takes all.
     target : str
-        The column predicted; its unit is that of the column.
+        The column predicted; its unit is that of the column. ``step.cycle_us`` and
+        ``step.schedule_us`` are derived from the steps' clock.
     experiment, order_by : str
         The column that names a recording, and the one that orders rows within it.
     bad_rows : {"stop", "drop"}
         Rows with a missing, non-finite or negative target, or a repeated
         (experiment, order_by) key: end the run, or leave them out and count them.
+    below_floor : {"keep", "drop"}
+        Rows whose target is less than physics allows: keep them (the audit counts
+        them), or leave them out and count them.
     audit : {"stop", "warn", "off"}
-        What a failed audit of the target does. The audit of this version only
-        warns, so "stop" and "warn" act alike.
+        What a failed audit of the target does: end the run before anything is trained,
+        or warn and go on. "off" does not look.
     constants : dict
         Columns the data lacks, with the one value they have everywhere
         (``gpu = "h100"``).
     """
 
     steps: tuple[str, ...] = ()
+    format: FormatName = "auto"
+    repeats: Literal["keep", "median"] = "keep"
+    where: dict[Name, Value | tuple[Value, ...]] = Field(default_factory=dict)
+    sample: int = Field(default=0, ge=0)
     target: Name = DURATION_US
     experiment: Name = EXPERIMENT
     order_by: Name = STEP_ID
     bad_rows: Literal["stop", "drop"] = "stop"
+    below_floor: Literal["keep", "drop"] = "keep"
     audit: Literal["stop", "warn", "off"] = "stop"
     constants: dict[str, str | int | float] = Field(default_factory=dict)
 
@@ -140,10 +182,15 @@ class SchemeSpec(_Section):
         Instead of leave-P-groups-out, a class of ``sklearn.model_selection``
         (``"GroupKFold"``, ``"KFold"``, ...), made with `params`; one that keeps
         groups together takes them from `hold_out`.
+    disjoint : str or tuple of str
+        Columns that describe a row's shape (``["op", "n", "k"]``): rows that share a
+        combination of them with a row held out are left out of training, and so of
+        validation. A missing value is a value of its own.
     """
 
     name: Name
     hold_out: Name | tuple[Name, ...] = ()
+    disjoint: Name | tuple[Name, ...] = ()
     p: int = Field(default=1, ge=1)
     splitter: str = ""
     params: dict[str, Any] = Field(default_factory=dict)
@@ -152,6 +199,20 @@ class SchemeSpec(_Section):
     def columns(self) -> tuple[str, ...]:
         """The columns whose combinations are the groups."""
         return (self.hold_out,) if isinstance(self.hold_out, str) else self.hold_out
+
+    @property
+    def shape(self) -> tuple[str, ...]:
+        """The columns of `disjoint`, each once, sorted: their order means nothing."""
+        named = (self.disjoint,) if isinstance(self.disjoint, str) else self.disjoint
+        return tuple(sorted(set(named)))
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an empty `disjoint` out: fingerprints and keys of earlier studies stay theirs."""
+        said: dict[str, Any] = serialise(self)
+        if not self.disjoint:
+            said.pop("disjoint", None)
+        return said
 
     @model_validator(mode="after")
     def _must_say_what_is_held_out(self) -> Self:
@@ -163,6 +224,9 @@ class SchemeSpec(_Section):
             raise ValueError(msg)
         if self.p > 1 and self.splitter:
             msg = "p belongs to leave-P-groups-out, not to a splitter"
+            raise ValueError(msg)
+        if self.columns and set(self.columns) <= set(self.shape):
+            msg = "disjoint holds all of hold_out, which no training row shares: it leaves none out"
             raise ValueError(msg)
         return self
 
@@ -241,6 +305,7 @@ class ModelEntry(_Section):
     num_local_experts: int | None = None
     num_experts_per_tok: int | None = None
     vocab_size: int | None = None
+    gated_mlp: bool | None = None
 
 
 class CatalogSpec(_Section):

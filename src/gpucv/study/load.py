@@ -24,7 +24,7 @@ __all__ = ["LoadedStudy", "fingerprint", "load_study", "study_from_dict", "study
 
 _SIZE_LIMIT = 1_000_000
 _LISTS = ("schemes", "predictors")
-_UNION_MEMBERS = {"str", "int", "float", "constrained-str", "tuple[constrained-str, ...]"}
+_UNION_MEMBERS = {"str", "int", "float", "bool", "constrained-str"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,15 @@ def study_to_toml(study: Study) -> str:
 def fingerprint(study: Study) -> str:
     """Return 16 hex digits naming everything in `study` that can change a result.
 
-    Paths, the name, the verdict's thresholds and the execution are left out: the
-    data has a hash of its own, and none of the others touches a prediction.
+    Paths, how they are read and which of their rows are taken, the name, the verdict's
+    thresholds and the execution are left out: the rows have a hash of their own, and none
+    of the others touches a prediction.
     """
     what = study.model_dump(mode="json", by_alias=True)
     for key in ("name", "verdict", "execution"):
         del what[key]
-    del what["data"]["steps"], what["data"]["audit"]
+    for key in ("steps", "format", "repeats", "where", "sample", "below_floor", "audit"):
+        del what["data"][key]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -192,7 +194,8 @@ def _explain(fault: Any) -> str:
 
 def _key_path(loc: tuple[int | str, ...]) -> str:
     """Write a location as a dotted key, without the names pydantic gives union members."""
-    return ".".join(str(part) for part in loc if part not in _UNION_MEMBERS)
+    named = (str(part) for part in loc if part not in _UNION_MEMBERS)
+    return ".".join(part for part in named if not part.startswith("tuple["))
 
 
 def _keys_at(loc: Sequence[int | str]) -> list[str]:

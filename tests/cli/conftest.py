@@ -47,7 +47,7 @@ def study(few_steps: pd.DataFrame, tmp_path: Path) -> Path:
     few_steps.to_parquet(tmp_path / "steps.parquet")
     content = {
         "name": "few-steps",
-        "data": {"steps": ["steps.parquet"]},
+        "data": {"steps": ["steps.parquet"], "audit": "off"},
         "predictors": [{"params": {"n_estimators": 5}}],
         "execution": {"workers": 2, "threads_per_fold": 1},
     }

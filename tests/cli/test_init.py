@@ -22,7 +22,10 @@ def test_the_file_validates_once_its_data_is_there(
     assert gpucv("init") == (0, "study.toml\n", "")
     assert gpucv("validate", "study.toml").code == 2
     few_steps.to_parquet(tmp_path / "steps.parquet")
-    outcome = gpucv("validate", "study.toml", "--set", 'data.steps=["steps.parquet"]')
+    named = ("--set", 'data.steps=["steps.parquet"]')
+    refused = gpucv("validate", "study.toml", *named)
+    assert (refused.code, "the audit fails step.duration_us" in refused.err) == (3, True)
+    outcome = gpucv("validate", "study.toml", *named, "--set", "data.audit='warn'")
     assert outcome.code == 0, outcome.err
 
 

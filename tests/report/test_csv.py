@@ -78,3 +78,12 @@ def test_a_damaged_table_is_named(tmp_path: Path, content: bytes, message: str) 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"folds\.csv: no such file"):
         read_csv(tmp_path / "folds.csv", COLUMNS)
+
+
+def test_optional_columns_are_read_where_they_are(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"n": [1, 2], "more": [3, 4], "text": ["a", "b"]})
+    path = tmp_path / "table.csv"
+    path.write_text(csv_text(frame), encoding="utf-8")
+    read = read_csv(path, {"text": "text"}, {"more": "count", "absent": "count"})
+    assert read.to_dict("list") == {"text": ["a", "b"], "more": [3, 4]}
+    assert list(read_csv(path, {"text": "text"})) == ["text"]

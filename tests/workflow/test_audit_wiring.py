@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gpucv
+from gpucv.errors import DataError
+from gpucv.schema import DURATION_US
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,14 +22,37 @@ def warnings_of(result: gpucv.Result) -> list[str]:
     return [note["message"] for note in result.manifest["notes"] if note["level"] == "warning"]
 
 
-@pytest.mark.parametrize("audit", ["warn", "stop"])
 def test_a_target_that_no_gpu_can_reach_draws_a_warning(
-    audit: str, study: dict[str, Any], tmp_path: Path
+    study: dict[str, Any], tmp_path: Path
 ) -> None:
-    data = {**study["data"], "audit": audit}
+    data = {**study["data"], "audit": "warn"}
     result = gpucv.run({**study, "data": data}, out=tmp_path / "run")
     assert any(TOLD in message for message in warnings_of(result))
     assert "weights once" in (result.path / "FINDINGS.md").read_text(encoding="utf-8")
+
+
+def test_it_ends_the_run_before_anything_is_trained_or_made(
+    study: dict[str, Any], tmp_path: Path
+) -> None:
+    data = {**study["data"], "audit": "stop"}
+    with pytest.raises(DataError, match=TOLD) as refused:
+        gpucv.run({**study, "data": data}, out=tmp_path / "run")
+    assert refused.value.exit_code == 3
+    assert 'set data.audit = "warn" to go on' in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_it_said_is_kept_and_shown_again(study: dict[str, Any], tmp_path: Path) -> None:
+    data = {**study["data"], "audit": "warn"}
+    made = gpucv.run({**study, "data": data}, out=tmp_path / "run")
+    loaded = gpucv.Result.load(made.path)
+    assert made.audit is not None
+    assert loaded.audit == made.audit
+    (target,) = made.audit.targets
+    assert (target.target, target.verdict) == (study["data"].get("target", DURATION_US), "fail")
+    page = (made.path / "report.html").read_text(encoding="utf-8")
+    assert "Is this trace fit to learn from?" in page
+    assert "audit.json" in loaded.manifest["outputs"]
 
 
 def test_no_audit_no_warning(study: dict[str, Any], tmp_path: Path) -> None:

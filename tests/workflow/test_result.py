@@ -58,7 +58,7 @@ def test_a_folder_that_is_no_run_is_not_a_result(tmp_path: Path) -> None:
 
 
 def test_the_package_lists_and_loads_its_public_names() -> None:
-    assert dir(gpucv) == ["Result", "__version__", "load_study", "resume", "run"]
+    assert dir(gpucv) == ["Result", "__version__", "audit", "load_study", "resume", "run"]
     assert all(getattr(gpucv, name) is not None for name in dir(gpucv))
     with pytest.raises(AttributeError, match="has no attribute 'rum'"):
         _ = gpucv.rum  # type: ignore[attr-defined]

@@ -30,8 +30,9 @@ _COMMANDS = {
     "run": ("run:run", "Run a study: every fold, the tables, the findings, the page."),
     "resume": ("resume:resume", "Run the folds a run folder still lacks."),
     "report": ("report:report", "Print a run's findings again, or those of recorded results."),
+    "audit": ("audit:audit", "Judge whether traces are fit to learn from."),
     "features": ("features:features", "Write a study's feature table."),
-    "import": ("import_:import_", "Turn recordings into one step table."),
+    "import": ("import_:import_", "Turn another system's files into one table."),
     "synth": ("synth:synth", "Simulate the embedded study's step table, at any size."),
     "doctor": ("doctor:doctor", "Say what this machine has and what is wrong with it."),
 }

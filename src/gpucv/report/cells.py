@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 
-__all__ = ["ABSENT", "clean", "count", "decimal", "percent", "share", "signed"]
+__all__ = ["ABSENT", "clean", "clean_sentence", "count", "decimal", "percent", "share", "signed"]
 
 ABSENT = "-"
 """Stands where a number does not exist."""
@@ -22,6 +22,11 @@ def clean(value: object, longest: int = 120) -> str:
     if len(text) > longest:
         text = f"{text[: longest - 31]}…{text[-30:]}"
     return text
+
+
+def clean_sentence(text: str) -> str:
+    """Clean a sentence without cutting it: names inside it are already bounded by it."""
+    return " ".join(clean(word) for word in text.split(" "))
 
 
 def _visible(character: str) -> str:

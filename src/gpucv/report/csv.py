@@ -40,7 +40,9 @@ def csv_text(frame: pd.DataFrame) -> str:
     return guarded.to_csv(index=False, lineterminator="\n", quoting=quoting)
 
 
-def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_csv(
+    path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Read a table that `csv_text` made, in UTF-8.
 
     Parameters
@@ -49,11 +51,14 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     columns : Mapping of str to str
         Every column the table must have, by kind: ``text``, ``count`` or
         ``real``. A group called ``NA`` or ``007`` keeps its name.
+    optional : Mapping of str to str, optional
+        Columns read where the table has them.
 
     Returns
     -------
     pandas.DataFrame
-        `columns` in their order; counts are int64 where none is missing.
+        `columns` in their order, then the `optional` ones found; counts are int64 where
+        none is missing.
 
     Raises
     ------
@@ -64,12 +69,13 @@ def read_csv(path: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in header]
     if missing:
         raise RunError(f"{path}: column {missing[0]!r} is missing; found {header}")
+    found = {name: kind for name, kind in (optional or {}).items() if name in header}
     return pd.DataFrame(
         {
             name: _column(
                 [row[header.index(name)] for row in rows], kind, f"{path}: column {name!r}"
             )
-            for name, kind in columns.items()
+            for name, kind in {**columns, **found}.items()
         }
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from gpucv.report.audit_story import QUESTION
 from gpucv.report.story import METRICS_SAID, NO_IMPORTANCE, tell
 
 if TYPE_CHECKING:
@@ -38,9 +39,10 @@ def render_findings(report: ReportInput) -> str:
         Markdown (GitHub flavour), the same bytes for the same input.
     """
     story = tell(report)
-    blocks = _opening(story)
+    blocks = [*_opening(story), *_audit(story)]
     if story.comparison:
         blocks += ["## The predictors compared", _grid(story.comparison)]
+    blocks += _tables([story.gaps] if story.gaps else [], "#")
     for chapter in story.chapters:
         blocks += _chapter(chapter)
     blocks += _notes(story)
@@ -61,6 +63,19 @@ def _opening(story: Story) -> list[str]:
         blocks.append(f"**{warnings} warning(s) about the data**: see Data notes below.")
     if story.failures:
         blocks += [f"## {markdown(story.failures.title)}", _grid(story.failures)]
+    return blocks
+
+
+def _audit(story: Story) -> list[str]:
+    """Say what the audit said, before any number that was learnt from the target."""
+    if story.audit is None:
+        return []
+    blocks = [f"## {QUESTION}"]
+    for target in story.audit.targets:
+        blocks.append(f"**{target.verdict.capitalize()}: {markdown(target.name)}.**")
+        blocks.append(_bullets(target.reasons))
+    if story.audit.checks:
+        blocks += _tables([story.audit.checks.table], "##")
     return blocks
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gpucv.analysis import StudyTables, Verdict
+    from gpucv.traces.audit import Audit
 
 __all__ = ["FoldFailure", "ReportInput"]
 
@@ -49,6 +50,8 @@ class ReportInput:
         What reading the data had to say; level ``warning`` or ``info``.
     failures : tuple of FoldFailure
         Reasons of the folds that did not finish, as far as they are known.
+    audit : Audit, optional
+        What the audit said of the target before anything was trained.
     synthetic : bool
         Whether the steps were generated rather than measured.
     recorded : bool
@@ -62,5 +65,6 @@ class ReportInput:
     provenance: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[tuple[str, str], ...] = ()
     failures: tuple[FoldFailure, ...] = ()
+    audit: Audit | None = None
     synthetic: bool = False
     recorded: bool = False

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpucv.report.cells import ABSENT, clean, percent, share
+from gpucv.report.cells import ABSENT, clean, decimal, percent, share, signed
 from gpucv.report.tables import Column, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpucv.analysis import SchemeSummary, Verdict
+    from gpucv.analysis import Formulation, OptimismGap, SchemeSummary, Verdict
     from gpucv.report.input import ReportInput
 
-__all__ = ["comparison_table", "failure_table"]
+__all__ = ["comparison_table", "failure_table", "gap_table"]
+
+GAP_SAID = (
+    "A control splits rows whatever their group, so training has seen rows much like every test "
+    "row: its error says little about configurations never seen. Averages are over finished folds."
+)
 
 
 def comparison_table(verdicts: Sequence[Verdict]) -> Table:
@@ -49,6 +54,51 @@ def _average(summary: SchemeSummary | None) -> str:
     if summary is None:
         return ABSENT
     return f"{percent(summary.average_mape)} ({share(summary.n_finished, summary.n_planned)})"
+
+
+def gap_table(verdicts: Sequence[Verdict]) -> Table | None:
+    """Build the table of every optimism gap of a study, None where it has no control."""
+    gaps = [(verdict.formulation, gap) for verdict in verdicts for gap in verdict.gaps]
+    if not gaps:
+        return None
+    several = len({of for of, _ in gaps}) > 1
+    rows = tuple(
+        (
+            *((_label(of, gaps),) if several else ()),
+            clean(gap.scheme.scheme),
+            clean(gap.control.scheme),
+            percent(gap.scheme.average_mape),
+            f"{gap.scheme.n_finished} of {gap.scheme.n_planned}",
+            percent(gap.control.average_mape),
+            f"{gap.control.n_finished} of {gap.control.n_planned}",
+            signed(gap.points),
+            decimal(gap.ratio, 1),
+        )
+        for of, gap in gaps
+    )
+    columns = (
+        *((Column("predictor", numeric=False),) if several else ()),
+        Column("scheme", numeric=False),
+        Column("control", numeric=False, spare=3),
+        Column("average MAPE %"),
+        Column("folds", spare=1),
+        Column("control MAPE %"),
+        Column("control folds", spare=2),
+        Column("gap, points"),
+        Column("times", spare=4),
+    )
+    controls = {gap.control.scheme: gap.control for _, gap in gaps if not gap.control.complete}
+    missing = "".join(
+        f" {clean(each.scheme)}: {each.n_planned - each.n_finished} of {each.n_planned} folds "
+        f"did not finish."
+        for each in controls.values()
+    )
+    return Table("Optimism gap", columns, rows, note=GAP_SAID + missing)
+
+
+def _label(of: Formulation, gaps: Sequence[tuple[Formulation, OptimismGap]]) -> str:
+    several_targets = len({each.target for each, _ in gaps}) > 1
+    return clean(f"{of.label}, target {of.target}" if several_targets else of.label)
 
 
 def failure_table(report: ReportInput) -> Table | None:

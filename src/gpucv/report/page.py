@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from gpucv.report.audit_story import QUESTION
 from gpucv.report.cells import clean, count, percent
 from gpucv.report.figures import (
     Curves,
@@ -96,7 +97,9 @@ def render_page(report: ReportInput) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    style = (folder / "page.css").read_text(encoding="utf-8")
+    style = "".join(
+        (folder / name).read_text(encoding="utf-8") for name in ("page.css", "audit_page.css")
+    )
     story = tell(report)
     n_panels = max(2, _MOST_PANELS // max(1, sum(len(v.schemes) for v in report.verdicts)))
     chapters = [_chapter(report, chapter, n_panels) for chapter in story.chapters]
@@ -110,6 +113,7 @@ def render_page(report: ReportInput) -> str:
         metrics_said=METRICS_SAID,
         no_importance=NO_IMPORTANCE,
         no_predictions=NO_PREDICTIONS,
+        audit_question=QUESTION,
     )
 
 

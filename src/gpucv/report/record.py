@@ -27,7 +27,7 @@ def render_json(report: ReportInput) -> dict[str, object]:
     -------
     dict
         ``schema, name, synthetic, recorded, verdicts, folds, experiments,
-        importance, stability, top10_rank_std, notes, failures``.
+        importance, stability, top10_rank_std, audit, notes, failures``.
     """
     tables = report.tables
     return {
@@ -40,6 +40,7 @@ def render_json(report: ReportInput) -> dict[str, object]:
         "importance": _records(tables.importance),
         "stability": _records(tables.stability),
         "top10_rank_std": _top10(report),
+        "audit": report.audit.to_json() if report.audit else None,
         "notes": [{"level": level, "message": message} for level, message in report.notes],
         "failures": [
             {

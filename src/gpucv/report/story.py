@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpucv.report.cells import clean, count, share
-from gpucv.report.overview import comparison_table, failure_table
+from gpucv.report.audit_story import AuditStory, audit_story
+from gpucv.report.cells import clean, clean_sentence, count, share
+from gpucv.report.overview import comparison_table, failure_table, gap_table
 from gpucv.report.tables import (
     Column,
     Table,
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from gpucv.analysis import Verdict
     from gpucv.report.input import ReportInput
 
-__all__ = ["METRICS_SAID", "NO_IMPORTANCE", "NO_PREDICTIONS", "Chapter", "Story", "tell"]
+__all__ = [
+    "METRICS_SAID",
+    "NO_IMPORTANCE",
+    "NO_PREDICTIONS",
+    "Chapter",
+    "Story",
+    "tell",
+]
 
 SYNTHETIC = (
     "SYNTHETIC DATA. The steps were generated, not measured: these numbers show what the "
@@ -84,7 +92,9 @@ class Story:
         Rows, experiments, folds, device.
     chapters : tuple of Chapter
         One per formulation.
-    comparison, failures, data_files : Table or None
+    comparison, gaps, failures, data_files : Table or None
+    audit : AuditStory or None
+        What the audit said of the target; None where it was switched off.
     notes : tuple of (level, message)
     provenance : tuple of (name, value)
     """
@@ -98,7 +108,9 @@ class Story:
     facts: tuple[tuple[str, str], ...]
     chapters: tuple[Chapter, ...]
     comparison: Table | None
+    gaps: Table | None
     failures: Table | None
+    audit: AuditStory | None
     notes: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
     data_files: Table | None
@@ -124,12 +136,14 @@ def tell(report: ReportInput) -> Story:
         question=_question(report),
         claim=_claim(first),
         answer=first.label.capitalize() if first else "Undecided",
-        reason=_sentence(first.reason) if first else "The fold table is empty.",
+        reason=clean_sentence(first.reason) if first else "The fold table is empty.",
         facts=_facts(report),
         chapters=tuple(_chapter(report, verdict, several) for verdict in report.verdicts),
         comparison=comparison_table(report.verdicts) if several else None,
+        gaps=gap_table(report.verdicts),
         failures=failure_table(report),
-        notes=tuple((clean(level), _sentence(message)) for level, message in report.notes),
+        audit=audit_story(report.audit, report.name) if report.audit else None,
+        notes=tuple((clean(level), clean_sentence(message)) for level, message in report.notes),
         provenance=tuple(_flat(report.provenance)),
         data_files=_data_files(report.provenance),
     )
@@ -192,8 +206,8 @@ def _chapter(report: ReportInput, verdict: Verdict, several: bool) -> Chapter:
         heading=_heading(report, verdict) if several else "",
         verdict=verdict,
         target=clean(of.target),
-        reason=_sentence(verdict.reason),
-        follows=tuple(_sentence(sentence) for sentence in verdict.follows),
+        reason=clean_sentence(verdict.reason),
+        follows=tuple(clean_sentence(sentence) for sentence in verdict.follows),
         folds=tuple(
             fold_table(folds[folds["scheme"] == summary.scheme], summary)
             for summary in verdict.schemes
@@ -212,11 +226,6 @@ def _heading(report: ReportInput, verdict: Verdict) -> str:
     of = verdict.formulation
     several_targets = len({each.formulation.target for each in report.verdicts}) > 1
     return clean(f"{of.label}, target {of.target}" if several_targets else of.label)
-
-
-def _sentence(text: str) -> str:
-    """Clean a sentence without cutting it: names inside it are already bounded by it."""
-    return " ".join(clean(word) for word in text.split(" "))
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:

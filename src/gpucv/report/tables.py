@@ -102,6 +102,8 @@ def fold_table(folds: pd.DataFrame, summary: SchemeSummary) -> Table:
         ("valid_mape", Column("valid MAPE %", spare=5), percent),
         ("n_train", Column("n train", spare=6), count),
     ]
+    if summary.meaning.disjoint:
+        more.append(("n_left_out", Column("n left out", spare=7), count))
     written = _present(folds, [_N_TEST, *_METRICS, *more])
     rows = []
     for _, fold in folds.iterrows():
@@ -129,13 +131,30 @@ def fold_table(folds: pd.DataFrame, summary: SchemeSummary) -> Table:
 
 
 def _spread(summary: SchemeSummary) -> str:
-    if not summary.n_finished:
-        return ""
-    return (
-        f"Median fold {percent(summary.median_mape)}%, worst {percent(summary.worst_mape)}% "
-        f"({clean(summary.worst_holdout)}); {count(summary.n_test)} test rows in "
-        f"{summary.n_finished} finished folds."
-    )
+    told = _left_out(summary)
+    if summary.n_finished:
+        told.insert(
+            0,
+            f"Median fold {percent(summary.median_mape)}%, worst {percent(summary.worst_mape)}% "
+            f"({clean(summary.worst_holdout)}); {count(summary.n_test)} test rows in "
+            f"{summary.n_finished} finished folds.",
+        )
+    return " ".join(told)
+
+
+def _left_out(summary: SchemeSummary) -> list[str]:
+    """Say how many training rows were left out, where shapes are kept disjoint."""
+    meaning = summary.meaning
+    if not meaning.disjoint:
+        return []
+    n, shape = summary.n_left_out, clean(meaning.shape)
+    if not n:
+        return [f"No training row has the shape ({shape}) of a test row."]
+    rows = "1 training row" if n == 1 else f"{count(n)} training rows"
+    were = "was" if n == 1 else "were"
+    return [
+        f"{rows} of the same shape ({shape}) as a test row {were} left out, counted fold by fold."
+    ]
 
 
 def experiment_table(experiments: pd.DataFrame, summary: SchemeSummary, title: str = "") -> Table:

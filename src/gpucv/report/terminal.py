@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpucv.report.story import Chapter, Story
     from gpucv.report.tables import Table
 
-__all__ = ["print_report", "render_terminal"]
+__all__ = ["plain_text", "print_report", "render_terminal", "titled_table"]
 
 _GAP = 2
 _STYLES = {
@@ -25,6 +25,7 @@ _STYLES = {
     "Partially supported": "bold yellow",
     "Not supported": "bold red",
 }
+_AUDIT_STYLES = {"fail": "bold red", "warn": "yellow", "pass": "green"}
 
 
 def render_terminal(report: ReportInput, *, width: int = 80, full: bool = True) -> RenderableType:
@@ -47,12 +48,12 @@ def render_terminal(report: ReportInput, *, width: int = 80, full: bool = True) 
     from rich.console import Group
 
     story = tell(report)
-    parts = _opening(story)
-    for table in (story.failures, story.comparison):
-        parts += _titled(table, width) if table else []
+    parts = [*_opening(story), *_audit(story)]
+    for table in (story.failures, story.comparison, story.gaps):
+        parts += titled_table(table, width) if table else []
     for chapter in story.chapters:
         parts += _chapter(chapter, width, full)
-    parts += [_text(f"{level}: {message}", "yellow") for level, message in story.notes]
+    parts += [plain_text(f"{level}: {message}", "yellow") for level, message in story.notes]
     return Group(*parts)
 
 
@@ -65,34 +66,55 @@ def print_report(report: ReportInput, *, full: bool = False) -> None:
 
 
 def _opening(story: Story) -> list[RenderableType]:
-    parts = [_text(story.name, "bold")]
-    parts += [_text(banner, "bold yellow") for banner in story.banners]
+    parts = [plain_text(story.name, "bold")]
+    parts += [plain_text(banner, "bold yellow") for banner in story.banners]
     parts += [
-        _text(story.question),
-        _text(f"{story.answer}.", _STYLES.get(story.answer, "bold")),
-        _text(story.reason),
-        _text(", ".join(f"{name}: {value}" for name, value in story.facts), "dim"),
+        plain_text(story.question),
+        plain_text(f"{story.answer}.", _STYLES.get(story.answer, "bold")),
+        plain_text(story.reason),
+        plain_text(", ".join(f"{name}: {value}" for name, value in story.facts), "dim"),
     ]
     return list(parts)
+
+
+def _audit(story: Story) -> list[RenderableType]:
+    """Say in a line per target what the audit said; the reasons stand in the findings."""
+    told = story.audit.targets if story.audit else ()
+    return [
+        plain_text(
+            f"audit: {each.mark} {each.verdict} {each.name}"
+            + (f": {each.figures}" if each.figures else ""),
+            _AUDIT_STYLES.get(each.verdict),
+        )
+        for each in told
+    ]
 
 
 def _chapter(chapter: Chapter, width: int, full: bool) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if chapter.heading:
         label = chapter.verdict.label
-        parts += [_text(""), _text(f"{chapter.heading}: {label}", _STYLES.get(label.capitalize()))]
+        parts += [
+            plain_text(""),
+            plain_text(f"{chapter.heading}: {label}", _STYLES.get(label.capitalize())),
+        ]
     experiments = chapter.experiments if full or not chapter.extremes else ()
     for tables in (chapter.folds, chapter.extremes, experiments, chapter.features):
         for table in tables:
-            parts += _titled(table, width)
-    parts += [_text(""), _text("What follows", "bold")]
-    parts += [_text(f"- {sentence}") for sentence in chapter.follows]
+            parts += titled_table(table, width)
+    parts += [plain_text(""), plain_text("What follows", "bold")]
+    parts += [plain_text(f"- {sentence}") for sentence in chapter.follows]
     return parts
 
 
-def _titled(table: Table, width: int) -> list[RenderableType]:
-    parts: list[RenderableType] = [_text(""), _text(table.title, "bold"), _grid(table, width)]
-    return [*parts, _text(table.note, "dim")] if table.note else parts
+def titled_table(table: Table, width: int) -> list[RenderableType]:
+    """Render a table with its title above and its note below, in `width` columns."""
+    parts: list[RenderableType] = [
+        plain_text(""),
+        plain_text(table.title, "bold"),
+        _grid(table, width),
+    ]
+    return [*parts, plain_text(table.note, "dim")] if table.note else parts
 
 
 def _grid(table: Table, width: int) -> RichTable:
@@ -104,7 +126,7 @@ def _grid(table: Table, width: int) -> RichTable:
     for index in kept:
         column = table.columns[index]
         grid.add_column(
-            _text(column.title),
+            plain_text(column.title),
             justify="right" if column.numeric else "left",
             no_wrap=column.numeric or fits,
             overflow="fold",
@@ -113,7 +135,7 @@ def _grid(table: Table, width: int) -> RichTable:
     n_entries = len(table.rows) - table.n_summary
     for position, row in enumerate(table.rows):
         style = "bold" if position >= n_entries else None
-        grid.add_row(*(_text(row[index]) for index in kept), style=style)
+        grid.add_row(*(plain_text(row[index]) for index in kept), style=style)
     return grid
 
 
@@ -139,7 +161,8 @@ def _width(table: Table, index: int) -> int:
     return max(cell_len(cell) for cell in cells)
 
 
-def _text(content: str, style: str | None = None) -> RenderableType:
+def plain_text(content: str, style: str | None = None) -> RenderableType:
+    """Render text as it is: markup in it is not interpreted."""
     from rich.text import Text
 
     return Text(content, style=style or "")

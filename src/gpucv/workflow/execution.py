@@ -236,6 +236,8 @@ def _report(
             layout.predictions, lambda beside: store.gather_predictions(records, beside)
         )
     atomic_write(layout.verdict, to_json(verdicts_json(verdicts)))
+    if prepared.audit is not None:
+        atomic_write(layout.audit, to_json(prepared.audit.to_json()))
     result = Result(layout.root, tables, verdicts, manifest)
     report = report_input(result)
     atomic_write(layout.findings, render_findings(report))

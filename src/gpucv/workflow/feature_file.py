@@ -10,7 +10,8 @@ import numpy as np
 from gpucv.features import build_features, group_columns
 from gpucv.runs import atomic_write_with
 from gpucv.schema import MODEL, WORKLOAD
-from gpucv.workflow.preparation import locate_steps, read_rows
+from gpucv.workflow.preparation import locate_steps
+from gpucv.workflow.rows import read_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,8 @@ def write_features(loaded: LoadedStudy, out: Path, limit: int | None = None) -> 
     import pandas as pd
 
     study, data = loaded.study, loaded.study.data
-    frame, _, notes, _ = read_rows(locate_steps(loaded), limit)
+    rows = read_rows(locate_steps(loaded), limit)
+    frame = rows.frame
     order = [name for name in (data.experiment, data.order_by) if name in frame.columns]
     if order:
         frame = frame.sort_values(order, kind="stable", ignore_index=True)
@@ -66,4 +68,4 @@ def write_features(loaded: LoadedStudy, out: Path, limit: int | None = None) -> 
         axis=1,
     )
     atomic_write_with(out, lambda beside: table.to_parquet(beside, index=False))
-    return WrittenFeatures(len(table), names, notes)
+    return WrittenFeatures(len(table), names, rows.notes)

@@ -25,7 +25,13 @@ def report_input(result: Result) -> ReportInput:
         verdicts=result.verdicts,
         predictions=result.predictions if finished else None,
         provenance=manifest,
-        notes=tuple((note["level"], note["message"]) for note in manifest["notes"]),
+        # The audit's own words stand in its section.
+        notes=tuple(
+            (note["level"], note["message"])
+            for note in manifest["notes"]
+            if not str(note["code"]).startswith("audit_")
+        ),
+        audit=result.audit,
         failures=tuple(
             FoldFailure(r.scheme, r.holdout, r.predictor, r.transform, r.target, r.error)
             for r in _unfinished(result)

@@ -11,6 +11,7 @@ from gpucv.analysis import (
     EXPERIMENT_COLUMNS,
     FOLD_COLUMNS,
     IMPORTANCE_COLUMNS,
+    OPTIONAL_FOLD_COLUMNS,
     STABILITY_COLUMNS,
     StudyTables,
     Verdict,
@@ -22,6 +23,7 @@ from gpucv.errors import RunError
 from gpucv.report.csv import read_csv
 from gpucv.runs import RunLayout, read_json, read_manifest
 from gpucv.runs.layout import sha256_of
+from gpucv.traces.audit import Audit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +79,7 @@ class Result:
         ):
             _must_be_as_written(table, manifest)
         tables = StudyTables(
-            folds=read_csv(layout.folds_csv, FOLD_COLUMNS),
+            folds=read_csv(layout.folds_csv, FOLD_COLUMNS, OPTIONAL_FOLD_COLUMNS),
             experiments=read_csv(layout.experiments_csv, EXPERIMENT_COLUMNS),
             importance=read_csv(layout.importance_csv, IMPORTANCE_COLUMNS),
             stability=read_csv(layout.stability_csv, STABILITY_COLUMNS),
@@ -121,6 +123,19 @@ class Result:
             return pd.read_parquet(path)
         except (OSError, ValueError) as error:
             msg = f"cannot read {path}: {error}; run: gpucv resume {self.path}"
+            raise RunError(msg) from error
+
+    @cached_property
+    def audit(self) -> Audit | None:
+        """What the audit said of the target; None where the study switched it off."""
+        path = RunLayout(self.path).audit
+        if not path.exists():
+            return None
+        _must_be_as_written(path, self.manifest)
+        try:
+            return Audit.from_json(read_json(path))
+        except ValueError as error:
+            msg = f"{path} is damaged: {error}; run: gpucv resume {self.path}"
             raise RunError(msg) from error
 
     @property

@@ -108,6 +108,21 @@ class ModelSpec(CatalogEntry):
         return 2 * self.num_hidden_layers * (self._attention_weights + self._expert_weights)
 
     @property
+    def expert_bytes(self) -> float:
+        """Bytes of one BF16 expert of every layer; of a dense model, its feed-forward layers."""
+        return 2.0 * self.num_hidden_layers * self._expert_weights
+
+    @property
+    def routed_flops_per_token(self) -> float:
+        """FLOP of all layers for one token, each of its k experts counted whole.
+
+        `flops_per_token` is the published formula, which counts k / E of one expert.
+        """
+        return self.num_hidden_layers * (
+            2 * self._attention_weights + 2 * self._expert_weights * self.num_experts_per_tok
+        )
+
+    @property
     def head_bytes(self) -> float:
         """Bytes of the BF16 output head, read whenever a token is sampled."""
         return 2 * self.vocab_size * self.hidden_size
@@ -147,6 +162,13 @@ class GpuSpec(CatalogEntry):
         Share of the bandwidth a streaming kernel reaches.
     memory_bytes : int
         Device memory, bytes.
+    multiprocessors : int or None
+        Units that each compute one tile at a time: streaming multiprocessors, Xe cores.
+    architecture : str
+        Whose kernels it runs: ``ampere``, ``ada``, ``hopper``, ``blackwell``,
+        ``blackwell-rtx``, ``xe2`` or another; "" where it is not known.
+    superchip : bool
+        Whether the host's CPU is on the module (Grace), which changes what a launch costs.
     """
 
     peak_bf16_flops: float = Field(gt=0)
@@ -156,6 +178,9 @@ class GpuSpec(CatalogEntry):
     memory_bandwidth: float = Field(gt=0)
     bandwidth_efficiency: float = Field(gt=0, le=1)
     memory_bytes: int = Field(gt=0)
+    multiprocessors: int | None = Field(default=None, gt=0)
+    architecture: str = ""
+    superchip: bool = False
 
     def peak_flops(self, compute: Compute) -> float | None:
         """Return the dense peak for arithmetic in `compute`, FLOP/s; None without such a unit."""

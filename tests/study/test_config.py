@@ -92,7 +92,9 @@ def test_what_the_template_only_mentions_is_valid_too() -> None:
     raw = tomllib.loads(text.replace("config =", "num_attention_heads = 1 #"))
     raw["catalog"]["models"][0] |= raw["catalog"]["models"][1] | raw["catalog"]["models"][0]
     found = study(**raw)
-    assert [scheme.p for scheme in found.schemes] == [2, 1, 1]
+    assert [scheme.p for scheme in found.schemes] == [2, *[1] * 6]
+    # Five by hand, and the combinations of a sweep of four keys with two values each.
+    assert len(found.predictors) == 5 + 2**4
     assert len(found.catalog.models) == 2
     assert len(found.catalog.gpus) == 1
 

@@ -80,7 +80,7 @@ def test_an_unknown_key_is_named_with_its_path_and_the_nearest_known_one(
             "data.audit: input should be 'stop', 'warn' or 'off'",
         ),
         ({"data": {"constants": {"a-b": True}}}, "data.constants.a-b: input should be"),
-        ({"features": {"set": "physics-31"}}, "features.set: input should be 'physics-30' or ''"),
+        ({"features": {"set": "physics-31"}}, "features.set: input should be 'physics-30', 'trans"),
         ({"features": {"columns": ["a", "a"]}}, "features: columns named twice: a"),
         ({"features": {"columns": [3]}}, "features.columns.0: input should be a valid string, fou"),
         ({"features": {"columns": "a"}}, "features.columns: input should be a valid array, found"),

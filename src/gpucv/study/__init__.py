@@ -4,22 +4,26 @@ from gpucv.study.config import (
     DataSpec,
     ExecutionSpec,
     FeatureSpec,
-    PredictorSpec,
-    SchemeSpec,
     Study,
     ValidationSpec,
     VerdictSpec,
 )
 from gpucv.study.load import LoadedStudy, fingerprint, load_study, study_from_dict, study_to_toml
+from gpucv.study.predictor import ChooseSpec, PredictorSpec, TransformName
+from gpucv.study.scheme import RESUBSTITUTION, FewShotSpec, SchemeSpec
 
 __all__ = [
+    "RESUBSTITUTION",
+    "ChooseSpec",
     "DataSpec",
     "ExecutionSpec",
     "FeatureSpec",
+    "FewShotSpec",
     "LoadedStudy",
     "PredictorSpec",
     "SchemeSpec",
     "Study",
+    "TransformName",
     "ValidationSpec",
     "VerdictSpec",
     "fingerprint",

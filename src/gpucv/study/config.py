@@ -8,18 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from gpucv.catalog import GpuSpec
 from gpucv.schema import DURATION_US, EXPERIMENT, STEP_ID, STUDY_SCHEMA
+from gpucv.study.predictor import PredictorSpec
+from gpucv.study.scheme import SchemeSpec
+from gpucv.study.section import Name, Section, Value
 
 __all__ = [
     "CatalogSpec",
@@ -28,15 +23,11 @@ __all__ = [
     "FeatureSpec",
     "FormatName",
     "ModelEntry",
-    "PredictorSpec",
-    "SchemeSpec",
     "Study",
     "ValidationSpec",
     "VerdictSpec",
 ]
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-Value = str | int | float | bool
 FormatName = Literal[
     "auto",
     "table",
@@ -52,11 +43,7 @@ FormatName = Literal[
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class DataSpec(_Section):
+class DataSpec(Section):
     """Which rows to learn from, and which column is the measured time.
 
     Attributes
@@ -107,13 +94,13 @@ class DataSpec(_Section):
     constants: dict[str, str | int | float] = Field(default_factory=dict)
 
 
-class FeatureSpec(_Section):
+class FeatureSpec(Section):
     """A named feature set, numeric columns of the data as they are, or both.
 
     Naming columns alone means those columns alone.
     """
 
-    set: Literal["physics-30", ""] = "physics-30"
+    set: Literal["physics-30", "transfer", ""] = "physics-30"
     columns: tuple[Name, ...] = ()
 
     @model_validator(mode="before")
@@ -138,7 +125,7 @@ class FeatureSpec(_Section):
         return self
 
 
-class ValidationSpec(_Section):
+class ValidationSpec(Section):
     """Which of the rows not held out watch the fit instead of feeding it.
 
     Attributes
@@ -167,88 +154,7 @@ class ValidationSpec(_Section):
         return self
 
 
-class SchemeSpec(_Section):
-    """How rows are held out.
-
-    Attributes
-    ----------
-    name : str
-        ``lomo`` and ``lowo`` by convention; shown in every table.
-    hold_out : str or tuple of str
-        Column, or columns whose combinations are the groups.
-    p : int
-        Groups held out together (leave-P-groups-out).
-    splitter : str
-        Instead of leave-P-groups-out, a class of ``sklearn.model_selection``
-        (``"GroupKFold"``, ``"KFold"``, ...), made with `params`; one that keeps
-        groups together takes them from `hold_out`.
-    disjoint : str or tuple of str
-        Columns that describe a row's shape (``["op", "n", "k"]``): rows that share a
-        combination of them with a row held out are left out of training, and so of
-        validation. A missing value is a value of its own.
-    """
-
-    name: Name
-    hold_out: Name | tuple[Name, ...] = ()
-    disjoint: Name | tuple[Name, ...] = ()
-    p: int = Field(default=1, ge=1)
-    splitter: str = ""
-    params: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns whose combinations are the groups."""
-        return (self.hold_out,) if isinstance(self.hold_out, str) else self.hold_out
-
-    @property
-    def shape(self) -> tuple[str, ...]:
-        """The columns of `disjoint`, each once, sorted: their order means nothing."""
-        named = (self.disjoint,) if isinstance(self.disjoint, str) else self.disjoint
-        return tuple(sorted(set(named)))
-
-    @model_serializer(mode="wrap")
-    def _unsaid_where_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave an empty `disjoint` out: fingerprints and keys of earlier studies stay theirs."""
-        said: dict[str, Any] = serialise(self)
-        if not self.disjoint:
-            said.pop("disjoint", None)
-        return said
-
-    @model_validator(mode="after")
-    def _must_say_what_is_held_out(self) -> Self:
-        if not self.columns and not self.splitter:
-            msg = "needs hold_out (a column) or splitter (a class of sklearn.model_selection)"
-            raise ValueError(msg)
-        if self.params and not self.splitter:
-            msg = "params belong to a splitter, and none is named"
-            raise ValueError(msg)
-        if self.p > 1 and self.splitter:
-            msg = "p belongs to leave-P-groups-out, not to a splitter"
-            raise ValueError(msg)
-        if self.columns and set(self.columns) <= set(self.shape):
-            msg = "disjoint holds all of hold_out, which no training row shares: it leaves none out"
-            raise ValueError(msg)
-        return self
-
-
-class PredictorSpec(_Section):
-    """A regressor with its parameters and the transform of its target.
-
-    `label` names it in tables where one study has it twice.
-    """
-
-    name: Name = "xgboost"
-    label: str = ""
-    transform: Literal["raw", "log"] = "raw"
-    params: dict[str, Any] = Field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """The name shown in tables."""
-        return self.label or self.name
-
-
-class VerdictSpec(_Section):
+class VerdictSpec(Section):
     """Thresholds in percent MAPE.
 
     Supported if every fold is below `mape_max`, strongly below `mape_strong`;
@@ -267,7 +173,7 @@ class VerdictSpec(_Section):
         return self
 
 
-class ExecutionSpec(_Section):
+class ExecutionSpec(Section):
     """Where folds run. Nothing here changes a result, only its speed.
 
     Attributes
@@ -291,7 +197,7 @@ class ExecutionSpec(_Section):
     scheduler: str = ""
 
 
-class ModelEntry(_Section):
+class ModelEntry(Section):
     """An LLM the built-in catalog lacks: its ``config.json``, or the fields themselves."""
 
     name: Name
@@ -308,14 +214,14 @@ class ModelEntry(_Section):
     gated_mlp: bool | None = None
 
 
-class CatalogSpec(_Section):
+class CatalogSpec(Section):
     """LLMs and GPUs added to the built-in catalog, or replacing its entries."""
 
     models: tuple[ModelEntry, ...] = ()
     gpus: tuple[GpuSpec, ...] = ()
 
 
-class Study(_Section):
+class Study(Section):
     """What to run: one study file, checked."""
 
     schema_version: Annotated[int, Field(alias="schema")] = STUDY_SCHEMA

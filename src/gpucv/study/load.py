@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from gpucv.catalog import Catalog, ModelSpec, load_catalog, model_from_config_json
 from gpucv.errors import StudyError, nearest, shown
 from gpucv.study.config import ModelEntry, Study
+from gpucv.study.sweep import Origin, swept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,15 +63,19 @@ def study_from_dict(
     raw: dict[str, Any], *, base: Path, overrides: tuple[str, ...] = (), source: str = "study"
 ) -> LoadedStudy:
     """Check a study given as nested dicts; see `load_study`."""
+    origins: list[Origin] = []
     try:
         raw = copy.deepcopy(raw)
         for override in overrides:
             _apply(raw, override)
+        if isinstance(raw.get("predictors"), list | tuple):
+            raw["predictors"], origins = _written_out(raw["predictors"], source)
         # JSON's strict mode knows tuples from lists and so accepts what TOML gives.
         study = Study.model_validate_json(json.dumps(raw, default=_as_text))
     except ValidationError as error:
         # A union reports each member it is not: keep the first word on every key.
-        faults = {_key_path(fault["loc"]): _explain(fault) for fault in error.errors()[::-1]}
+        located = [(_place(fault["loc"], origins), fault) for fault in error.errors()[::-1]]
+        faults = {_key_path(place): _explain(fault, place) for place, fault in located}
         msg = f"{source}: " + "; ".join(reversed(faults.values()))
         raise StudyError(msg) from error
     except RecursionError as error:
@@ -138,7 +143,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raise StudyError(msg)
     if parts[0] in _LISTS and len(parts) > 1:
         # predictors.0.params.max_depth=4 means the default predictor where none is named
-        raw.setdefault(parts[0], Study().model_dump(mode="json")[parts[0]])
+        defaults = getattr(Study(), parts[0])
+        raw.setdefault(parts[0], [each.model_dump(exclude_defaults=True) for each in defaults])
     place: Any = raw
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
@@ -178,13 +184,29 @@ def _as_text(value: Any) -> str:
     raise TypeError(msg)
 
 
-def _explain(fault: Any) -> str:
+def _written_out(predictors: Sequence[Any], source: str) -> tuple[list[Any], list[Origin]]:
+    """Write sweeps out; their faults name the file as all others do."""
+    try:
+        return swept(predictors)
+    except StudyError as error:
+        msg = f"{source}: {error}"
+        raise StudyError(msg) from error
+
+
+def _place(loc: tuple[int | str, ...], origins: Sequence[Origin]) -> tuple[int | str, ...]:
+    """Return where the file says what stands at `loc` once sweeps are written out."""
+    if len(loc) < 2 or loc[0] != "predictors" or not isinstance(loc[1], int):
+        return loc
+    return origins[loc[1]].place(loc[2:])
+
+
+def _explain(fault: Any, place: tuple[int | str, ...]) -> str:
     """Turn one of pydantic's faults into a sentence with the key path and a hint."""
     *section, last = fault["loc"] or [""]
     if fault["type"] == "extra_forbidden":
-        path = ".".join([*map(str, section), str(last)])
+        path = ".".join(map(str, place))
         return f"unknown key {path!r}{nearest(str(last), _keys_at(section))}"
-    path = _key_path(fault["loc"])
+    path = _key_path(place)
     message = fault["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     value = fault["input"]
@@ -221,7 +243,7 @@ def _model(entry: ModelEntry, base: Path) -> ModelSpec:
     try:
         return ModelSpec(name=entry.name, aliases=entry.aliases, **fields)
     except ValidationError as error:
-        faults = "; ".join(_explain(fault) for fault in error.errors())
+        faults = "; ".join(_explain(fault, fault["loc"]) for fault in error.errors())
         msg = f"catalog.models: {entry.name!r}: {faults}"
         raise StudyError(msg) from error
 

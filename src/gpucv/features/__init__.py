@@ -1,6 +1,7 @@
 """Features of a step, and the table of them that folds read."""
 
-from gpucv.features.contract import Availability, Feature
+from gpucv.features.contract import Availability, Feature, FeatureSet, WithTokens
+from gpucv.features.sets import view_name
 from gpucv.features.table import (
     FeatureTable,
     build_features,
@@ -8,13 +9,20 @@ from gpucv.features.table import (
     group_columns,
     required_columns,
 )
+from gpucv.features.views import baseline_of, reads_physics30, work_columns
 
 __all__ = [
     "Availability",
     "Feature",
+    "FeatureSet",
     "FeatureTable",
+    "WithTokens",
+    "baseline_of",
     "build_features",
     "build_table",
     "group_columns",
+    "reads_physics30",
     "required_columns",
+    "view_name",
+    "work_columns",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,18 @@ import pandas as pd
 
 from gpucv import schema
 from gpucv.errors import DataError, nearest
-from gpucv.features.physics30 import FEATURES, StepQuantities
+from gpucv.features.sets import sets_of
+from gpucv.features.views import plan_views, reads_physics30, speed_of_light
 from gpucv.frames import PandasColumns
 from gpucv.splits import GroupLabels, code_shapes, shape_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from gpucv.catalog import Catalog
+    from gpucv.features.contract import FeatureSet, WithTokens
     from gpucv.frames import Columns
     from gpucv.study import FeatureSpec, Study
 
@@ -46,7 +50,18 @@ class FeatureTable:
     step_id : ndarray of int64, shape (n_rows,)
         Position within the experiment, as recorded.
     fingerprint : str
-        SHA-256 over all of the above.
+        SHA-256 over all else but `tokens` and `labels`, which change no value.
+    views : dict of str to tuple of int
+        Which columns of X each predictor reads, by the name of its view (`view_name`);
+        "" is the study's own features.
+    tokens : dict of str to {"fixed", "rises", "mixed"}
+        What a feature does with more tokens, where its set says so.
+    sol_us : ndarray of float64, shape (n_rows,), or None
+        Speed of light of each row, us, where a transform needs it.
+    labels : tuple of str
+        Features that are codes of labels, where their set says so.
+    combined : dict of tuple of str to GroupLabels
+        Combinations of `keys`, kept once made; see `gpucv.pipelines.rows.Inputs`.
     """
 
     X: NDArray[np.float32]
@@ -55,24 +70,38 @@ class FeatureTable:
     keys: dict[str, GroupLabels]
     step_id: NDArray[np.int64]
     fingerprint: str
+    views: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    tokens: dict[str, WithTokens] = field(default_factory=dict)
+    sol_us: NDArray[np.float64] | None = None
+    labels: tuple[str, ...] = ()
+    # Not a field of `replace`: a table with other keys starts with none.
+    combined: dict[tuple[str, ...], GroupLabels] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.y)
 
+    def view(self, name: str) -> tuple[int, ...]:
+        """Return the columns of X that belong to a view; without views, all of them."""
+        return self.views[name] if self.views else tuple(range(self.X.shape[1]))
+
 
 def required_columns(study: Study) -> tuple[str, ...]:
     """Return the columns the data must have for this study, each once."""
     wanted = [study.data.target, *study.features.columns]
-    if study.features.set:
+    if reads_physics30(study):
         wanted += [schema.MODEL, study.data.experiment, study.data.order_by]
     wanted += [*group_columns(study), *sorted({c for s in study.schemes for c in s.shape})]
     return tuple(name for name in dict.fromkeys(wanted) if name not in study.data.constants)
 
 
 def group_columns(study: Study) -> tuple[str, ...]:
-    """Return every column rows are held out or validated by, sorted."""
-    columns = {column for scheme in study.schemes for column in scheme.columns}
+    """Return every column rows are held out, validated or fitted apart by, sorted."""
+    columns = {c for each in study.schemes for c in (*each.columns, *each.within_columns)}
+    columns |= {column for spec in study.predictors for column in spec.per_columns}
+    columns |= {spec.choose.group for spec in study.predictors if spec.choose and spec.choose.group}
     if study.validation.order == "group":
         columns.add(study.validation.group)
     return tuple(sorted(columns))
@@ -91,17 +120,20 @@ def build_table(frame: pd.DataFrame, study: Study, catalog: Catalog) -> FeatureT
     Raises
     ------
     DataError
-        If a model is unknown, or a column cannot serve as a feature.
+        If a model is unknown, a column cannot serve as a feature, or a scheme needs an order
+        of time that the data does not have.
     """
     data = study.data
     frame = frame.assign(**{k: v for k, v in data.constants.items() if k not in frame.columns})
     groups = group_columns(study)
+    _must_know_time(frame, study)
     if data.experiment not in frame.columns:
         frame = frame.assign(**{data.experiment: _joined(frame, groups)})
     if data.order_by not in frame.columns:
         frame = frame.assign(**{data.order_by: np.arange(len(frame))})
     frame = frame.sort_values([data.experiment, data.order_by], kind="stable", ignore_index=True)
-    X, names = build_features(frame, study.features, catalog, dtype=np.float32)
+    plan = plan_views(study, PandasColumns(frame))
+    X, names = _compute(frame, plan.sets, plan.raw, catalog, np.float32)
     shown = {c for c in (schema.MODEL, schema.WORKLOAD) if c in frame and frame[c].notna().all()}
     keys = {
         column: GroupLabels.from_values(frame[column])
@@ -110,8 +142,19 @@ def build_table(frame: pd.DataFrame, study: Study, catalog: Catalog) -> FeatureT
     shapes = sorted({scheme.shape for scheme in study.schemes if scheme.shape})
     keys |= {shape_key(columns): code_shapes(frame, columns) for columns in shapes}
     y = frame[data.target].to_numpy(dtype=np.float64)
-    step_id = _order_numbers(frame[data.order_by])
-    return FeatureTable(X, y, names, keys, step_id, _fingerprint(X, y, names, keys, step_id))
+    table = FeatureTable(
+        X=X,
+        y=y,
+        feature_names=names,
+        keys=keys,
+        step_id=_order_numbers(frame[data.order_by]),
+        fingerprint="",
+        views=plan.positions(),
+        tokens=plan.tokens(),
+        labels=plan.labels(),
+        sol_us=speed_of_light(PandasColumns(frame), study, catalog),
+    )
+    return replace(table, fingerprint=_fingerprint(table))
 
 
 def build_features(
@@ -141,35 +184,53 @@ def build_features(
     DataError
         If a model is unknown, or a column cannot serve as a feature.
     """
-    steps = PandasColumns(frame)
-    for column in spec.columns:
+    return _compute(frame, sets_of(spec, PandasColumns(frame)), spec.columns, catalog, dtype)
+
+
+def _compute(
+    frame: pd.DataFrame,
+    sets: Sequence[FeatureSet[Any]],
+    raw: Sequence[str],
+    catalog: Catalog,
+    dtype: type[Any],
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Compute the features of `sets`, then the columns `raw` as they are."""
+    for column in raw:
         if column not in frame.columns:
             msg = f"no feature column {column!r} in the data{nearest(column, frame.columns)}"
             raise DataError(msg)
         _must_serve_as_feature(frame[column])
-    names = (*(f.name for f in FEATURES if spec.set), *spec.columns)
+    names = (*(f.name for part in sets for f in part.features), *raw)
     X = np.empty((len(frame), len(names)), dtype=dtype)
-    for place, block in steps.blocks(_BLOCK_ROWS):
-        _fill(X[place], block, spec, catalog)
+    for place, block in PandasColumns(frame).blocks(_BLOCK_ROWS):
+        _fill(X[place], block, sets, raw, catalog)
     return X, names
 
 
-def _fill(X: NDArray[np.floating], block: Columns, spec: FeatureSpec, catalog: Catalog) -> None:
-    """Write one block of rows; ±inf and NaN of the named set become 0, as published.
+def _fill(
+    X: NDArray[np.floating],
+    block: Columns,
+    sets: Sequence[FeatureSet[Any]],
+    raw: Sequence[str],
+    catalog: Catalog,
+) -> None:
+    """Write one block of rows; ±inf and NaN of a named set become what it says.
 
     Finiteness is judged in the result's own dtype: what overflows float32 is infinite.
     """
     xp = block.xp
-    named = len(FEATURES) if spec.set else 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        if spec.set:
-            quantities = StepQuantities(block, catalog)
-            for position, feature in enumerate(FEATURES):
+    position = 0
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for part in sets:
+            quantities = part.quantities(block, catalog)
+            for feature in part.features:
                 values = feature.formula(quantities).astype(X.dtype)
-                X[:, position] = xp.where(xp.isfinite(values), values, 0.0)
-        for position, column in enumerate(spec.columns, start=named):
+                X[:, position] = xp.where(xp.isfinite(values), values, part.undefined)
+                position += 1
+        for column in raw:
             values = block.numbers(column, float("nan")).astype(X.dtype)
             X[:, position] = xp.where(xp.isinf(values), float("nan"), values)
+            position += 1
 
 
 def _must_serve_as_feature(column: pd.Series[Any]) -> None:
@@ -206,6 +267,23 @@ def _merged_by_float32(column: pd.Series[Any]) -> bool:
     return len(np.unique(np.asarray(distinct, dtype=np.float32))) < len(distinct)
 
 
+def _must_know_time(frame: pd.DataFrame, study: Study) -> None:
+    """Refuse the tails of recordings where rows have no recording, or no place in it."""
+    scheme = next((each for each in study.schemes if each.temporal), None)
+    if scheme is None:
+        return
+    for option, column in (
+        ("experiment", study.data.experiment),
+        ("order_by", study.data.order_by),
+    ):
+        if column not in frame.columns:
+            msg = (
+                f"scheme {scheme.name!r}: temporal tests the last rows of each recording, and the "
+                f"data has no column {column!r}; name one in data.{option}"
+            )
+            raise DataError(msg + nearest(column, frame.columns))
+
+
 def _joined(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.Series[Any] | str:
     """Name recordings by their groups where the data does not name them."""
     if not columns:
@@ -225,15 +303,16 @@ def _order_numbers(column: pd.Series[Any]) -> NDArray[np.int64]:
     return np.arange(len(column), dtype=np.int64)
 
 
-def _fingerprint(
-    X: NDArray[np.floating],
-    y: NDArray[np.float64],
-    names: tuple[str, ...],
-    keys: dict[str, GroupLabels],
-    step_id: NDArray[np.int64],
-) -> str:
-    head = {"features": names, "groups": {name: labels.names for name, labels in keys.items()}}
+def _fingerprint(table: FeatureTable) -> str:
+    head: dict[str, Any] = {
+        "features": table.feature_names,
+        "groups": {name: labels.names for name, labels in table.keys.items()},
+    }
+    if table.views:
+        head["views"] = table.views
     digest = hashlib.sha256(json.dumps(head).encode())
-    for array in (X, y, step_id, *(labels.codes for labels in keys.values())):
+    arrays = [table.X, table.y, table.step_id, *(key.codes for key in table.keys.values())]
+    arrays += [table.sol_us] if table.sol_us is not None else []
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from gpucv.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -56,6 +57,22 @@ class PandasColumns:
         """Return, row by row, the number `values` gives the text in column `name`."""
         codes, labels = self._coded(name)
         return np.array([values[label] for label in labels], dtype=np.float64)[codes]
+
+    def label_codes(self, name: str, reading: Callable[[str], str] = str) -> Array:
+        """Return a number for what `reading` makes of each row's text; 0 where empty."""
+        if name not in self._frame.columns:
+            return np.zeros(len(self))
+        codes, labels = pd.factorize(self._frame[name])
+        # 24 bits, which float32 holds exactly; 0 is kept for "empty".
+        texts = [reading(str(label)) for label in labels]
+        numbers = [zlib.crc32(text.encode()) % (2**24 - 1) + 1 if text else 0 for text in texts]
+        return np.array([*numbers, 0], dtype=np.float64)[codes]  # -1: the last, an empty cell
+
+    def reading(self, name: str, number: Callable[[str], float]) -> Array:
+        """Return what `number` makes of each row's text, NaN where the cell is empty."""
+        codes, labels = pd.factorize(self._frame[name])
+        values = [number(str(label)) for label in labels]
+        return np.array([*values, np.nan])[codes]  # -1: the last, an empty cell
 
     def _coded(self, name: str) -> tuple[NDArray[np.intp], list[str]]:
         """Return column `name` as positions in a list of its distinct texts, made once."""

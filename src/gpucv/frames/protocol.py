@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["Array", "ArrayNamespace", "Columns"]
 
@@ -51,6 +51,16 @@ class Columns(Protocol):
 
     def lookup(self, name: str, values: Mapping[str, float]) -> Array:
         """Return, row by row, the number `values` gives the text in column `name`."""
+
+    def label_codes(self, name: str, reading: Callable[[str], str] = str) -> Array:
+        """Return a number for what `reading` makes of each row's text: equal, if that is.
+
+        The number is made from the text alone, so it is the same in every table and
+        block; float32 holds it exactly. An empty cell, text or absent column is 0.
+        """
+
+    def reading(self, name: str, number: Callable[[str], float]) -> Array:
+        """Return what `number` makes of each row's text, NaN where the cell is empty."""
 
     def blocks(self, rows: int) -> Iterator[tuple[slice, Columns]]:
         """Yield the table in blocks of at most `rows` rows, with their place in it."""

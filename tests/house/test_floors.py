@@ -27,13 +27,14 @@ FLOORS = {
     "gpucv.metrics": 3,
     "gpucv.features": 4,
     "gpucv.transforms": 4,
-    "gpucv.folds": 5,
-    "gpucv.analysis": 6,
-    "gpucv.report": 7,
-    "gpucv.export": 7,
-    "gpucv.workflow": 8,
-    "gpucv.cli": 9,
-    "gpucv": 10,  # `import gpucv` offers what the floors below made
+    "gpucv.pipelines": 5,
+    "gpucv.folds": 6,
+    "gpucv.analysis": 7,
+    "gpucv.report": 8,
+    "gpucv.export": 8,
+    "gpucv.workflow": 9,
+    "gpucv.cli": 10,
+    "gpucv": 11,  # `import gpucv` offers what the floors below made
 }
 # Neighbours that may be imported, importer first: a study file adds to the catalog.
 NEIGHBOURS = {("gpucv.study", "gpucv.catalog")}

@@ -10,7 +10,7 @@ import xgboost
 
 from gpucv.errors import StudyError
 from gpucv.predictors import FitContext, check_params, make_predictor
-from gpucv.predictors.base import Predictor
+from gpucv.predictors.base import Predictor, _registry
 from gpucv.predictors.gbdt import GbdtParams
 
 CONTEXT = FitContext(seed=1, threads=1, device="cpu")
@@ -47,7 +47,7 @@ def test_every_parameter_is_one_that_xgboost_knows() -> None:
     assert set(GbdtParams.model_fields) <= known
 
 
-@pytest.mark.parametrize("name", ["xgboost", "constant"])
+@pytest.mark.parametrize("name", list(_registry()))
 def test_every_predictor_keeps_the_protocol(name: str) -> None:
     made = make_predictor(name, {}, CONTEXT)
     members = [member for member in vars(Predictor) if not member.startswith("_")]

@@ -1,5 +1,31 @@
 """Regressors behind one protocol, found by name."""
 
-from gpucv.predictors.base import FitContext, Params, Predictor, check_params, make_predictor
+from gpucv.predictors.base import (
+    FitContext,
+    Params,
+    Predictor,
+    WithCoefficients,
+    answers_in_us,
+    check_params,
+    inputs_of,
+    learns_raw_only,
+    make_predictor,
+    must_heed_directions,
+    reads_labels,
+)
+from gpucv.predictors.complete import missing_input
 
-__all__ = ["FitContext", "Params", "Predictor", "check_params", "make_predictor"]
+__all__ = [
+    "FitContext",
+    "Params",
+    "Predictor",
+    "WithCoefficients",
+    "answers_in_us",
+    "check_params",
+    "inputs_of",
+    "learns_raw_only",
+    "make_predictor",
+    "missing_input",
+    "must_heed_directions",
+    "reads_labels",
+]

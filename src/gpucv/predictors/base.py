@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,17 +17,38 @@ if TYPE_CHECKING:
 
     from gpucv.machine import Device
 
-__all__ = ["FitContext", "Params", "Predictor", "Registration", "check_params", "make_predictor"]
+__all__ = [
+    "FitContext",
+    "Params",
+    "Predictor",
+    "Registration",
+    "WithCoefficients",
+    "answers_in_us",
+    "check_params",
+    "inputs_of",
+    "learns_raw_only",
+    "make_predictor",
+    "must_heed_directions",
+    "reads_labels",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class FitContext:
-    """What one fold gives a predictor besides rows."""
+    """What one fold gives a predictor besides rows.
+
+    Attributes
+    ----------
+    seed, threads, device, early_stopping_rounds
+    directions : tuple of int
+        Empty, or for each feature 1 where predictions must not fall as it rises, else 0.
+    """
 
     seed: int
     threads: int
     device: Device
     early_stopping_rounds: int = 0
+    directions: tuple[int, ...] = ()
 
 
 class Predictor(Protocol):
@@ -63,6 +84,14 @@ class Predictor(Protocol):
         """Return the fitted model as XGBoost UBJ, or None if it is nothing to keep."""
 
 
+@runtime_checkable
+class WithCoefficients(Protocol):
+    """A predictor whose whole knowledge is a few numbers, each with a name and a unit."""
+
+    def coefficients(self) -> dict[str, float]:
+        """Return what was fitted, by name."""
+
+
 class Params(BaseModel):
     """A predictor's parameters: unknown ones are errors."""
 
@@ -71,21 +100,155 @@ class Params(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A predictor's parameters and how it is made from them."""
+    """A predictor's parameters and how it is made from them.
+
+    Attributes
+    ----------
+    params : type of Params
+    make : callable
+    inputs : tuple of str or None
+        Names of the inputs a predictor of fixed form reads, in the order of its X;
+        None for one that takes whatever features the study gives.
+    heeds_directions : bool
+        Whether it can be made monotone: it heeds `FitContext.directions`.
+    raw_only : bool
+        Whether its form is that of a time, and means nothing of a logarithm.
+    answers_in_us : bool
+        Whether its form has terms in microseconds, so that the target must be in them.
+    reads_labels : bool
+        Whether a feature that is the code of a label tells it something; a predictor that
+        takes every feature for a magnitude does not get those.
+    """
 
     params: type[Params]
     make: Callable[[Any, FitContext], Predictor]
+    inputs: tuple[str, ...] | None = None
+    heeds_directions: bool = False
+    raw_only: bool = False
+    answers_in_us: bool = False
+    reads_labels: bool = True
 
 
 def _registry() -> dict[str, Registration]:
     # Imported here, as these files import `Params` from this one.
     from gpucv.predictors.constant import ConstantPredictor, NoParams
+    from gpucv.predictors.forest import ForestParams, ForestPredictor
     from gpucv.predictors.gbdt import GbdtParams, GbdtPredictor
+    from gpucv.predictors.launch import LAUNCH_INPUTS, LaunchParams, LaunchPredictor
+    from gpucv.predictors.layered import LAYERED_INPUTS, LayeredParams, LayeredPredictor
+    from gpucv.predictors.linear import (
+        BlackboxParams,
+        BlackboxPredictor,
+        FairBatchingParams,
+        FairBatchingPredictor,
+    )
+    from gpucv.predictors.ridge import RidgeParams, RidgePredictor
+    from gpucv.predictors.roofline import ROOFLINE_INPUTS, RooflineParams, RooflinePredictor
+    from gpucv.predictors.splitwise import SPLITWISE_INPUTS, SplitwiseParams, SplitwisePredictor
+    from gpucv.predictors.trained_physics import (
+        TRAINED_PHYSICS_INPUTS,
+        TrainedPhysicsParams,
+        TrainedPhysicsPredictor,
+    )
+    from gpucv.predictors.vidur import VIDUR_INPUTS, VidurParams, VidurPredictor
 
     return {
-        "xgboost": Registration(GbdtParams, GbdtPredictor),
-        "constant": Registration(NoParams, ConstantPredictor),
+        "xgboost": Registration(GbdtParams, GbdtPredictor, heeds_directions=True),
+        "constant": Registration(NoParams, ConstantPredictor, inputs=()),
+        "random-forest": Registration(ForestParams, ForestPredictor, heeds_directions=True),
+        "ridge": Registration(RidgeParams, RidgePredictor, reads_labels=False),
+        "blackbox": Registration(
+            BlackboxParams, BlackboxPredictor, BlackboxPredictor.inputs, raw_only=True
+        ),
+        "fairbatching": Registration(
+            FairBatchingParams, FairBatchingPredictor, FairBatchingPredictor.inputs, raw_only=True
+        ),
+        "roofline": Registration(RooflineParams, RooflinePredictor, ROOFLINE_INPUTS, raw_only=True),
+        "splitwise": Registration(
+            SplitwiseParams, SplitwisePredictor, SPLITWISE_INPUTS, raw_only=True
+        ),
+        "trained-physics": Registration(
+            TrainedPhysicsParams,
+            TrainedPhysicsPredictor,
+            TRAINED_PHYSICS_INPUTS,
+            raw_only=True,
+            answers_in_us=True,
+        ),
+        "vidur": Registration(VidurParams, VidurPredictor, VIDUR_INPUTS),
+        "launch-roofline": Registration(
+            LaunchParams, LaunchPredictor, LAUNCH_INPUTS, raw_only=True, answers_in_us=True
+        ),
+        "layered-roofline": Registration(
+            LayeredParams, LayeredPredictor, LAYERED_INPUTS, raw_only=True, answers_in_us=True
+        ),
     }
+
+
+def inputs_of(name: str) -> tuple[str, ...] | None:
+    """Return the inputs predictor `name` reads; None if it takes the study's features.
+
+    Raises
+    ------
+    StudyError
+        If there is no such predictor.
+    """
+    return _registered(name).inputs
+
+
+def reads_labels(name: str) -> bool:
+    """Tell whether predictor `name` reads features that are codes of labels.
+
+    Raises
+    ------
+    StudyError
+        If there is no such predictor.
+    """
+    return _registered(name).reads_labels
+
+
+def learns_raw_only(name: str) -> bool:
+    """Tell whether predictor `name` has the form of a time, so that no transform suits it.
+
+    Raises
+    ------
+    StudyError
+        If there is no such predictor.
+    """
+    return _registered(name).raw_only
+
+
+def answers_in_us(name: str) -> bool:
+    """Tell whether predictor `name` answers in microseconds, whatever the target's unit.
+
+    Raises
+    ------
+    StudyError
+        If there is no such predictor.
+    """
+    return _registered(name).answers_in_us
+
+
+def must_heed_directions(name: str) -> None:
+    """Refuse a predictor that cannot be made monotone.
+
+    Raises
+    ------
+    StudyError
+        Naming those that can.
+    """
+    if _registered(name).heeds_directions:
+        return
+    able = ", ".join(known for known, each in _registry().items() if each.heeds_directions)
+    msg = f"predictor {name!r} cannot be made monotone; {able} can"
+    raise StudyError(msg)
+
+
+def _registered(name: str) -> Registration:
+    registry = _registry()
+    if name not in registry:
+        msg = f"unknown predictor {name!r}{nearest(name, registry)}; known: {', '.join(registry)}"
+        raise StudyError(msg)
+    return registry[name]
 
 
 def check_params(name: str, params: Mapping[str, Any]) -> Params:
@@ -96,11 +259,7 @@ def check_params(name: str, params: Mapping[str, Any]) -> Params:
     StudyError
         If there is no such predictor, or a parameter is unknown or out of bounds.
     """
-    registry = _registry()
-    if name not in registry:
-        msg = f"unknown predictor {name!r}{nearest(name, registry)}; known: {', '.join(registry)}"
-        raise StudyError(msg)
-    model = registry[name].params
+    model = _registered(name).params
     try:
         return model.model_validate(dict(params))
     except ValidationError as error:
@@ -124,4 +283,4 @@ def make_predictor(name: str, params: Mapping[str, Any], context: FitContext) ->
         As `check_params`.
     """
     checked = check_params(name, params)
-    return _registry()[name].make(checked, context)
+    return _registered(name).make(checked, context)

@@ -16,11 +16,13 @@ from gpucv.errors import DeviceUnavailableError
 from gpucv.predictors.base import FitContext, Params
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from gpucv.machine import Device
 
-__all__ = ["GbdtParams", "GbdtPredictor"]
+__all__ = ["GbdtParams", "GbdtPredictor", "XgboostPredictor"]
 
 
 class GbdtParams(Params):
@@ -46,8 +48,16 @@ class GbdtParams(Params):
     ] = "reg:squarederror"
 
 
-class GbdtPredictor:
+class XgboostPredictor:
     """One booster, trained start to end in the calling thread.
+
+    Parameters
+    ----------
+    training : mapping
+        Parameters of ``xgboost.train``, `max_bin` among them.
+    rounds : int
+        Rounds of boosting; each adds ``num_parallel_tree`` trees, of which 1 is usual.
+    context : FitContext
 
     Raises
     ------
@@ -55,8 +65,9 @@ class GbdtPredictor:
         From `fit`, if "cuda" was asked for and XGBoost quietly trained elsewhere.
     """
 
-    def __init__(self, params: GbdtParams, context: FitContext) -> None:
-        self._params = params
+    def __init__(self, training: Mapping[str, Any], rounds: int, context: FitContext) -> None:
+        self._training = dict(training)
+        self._rounds = rounds
         self._context = context
         # Loading XGBoost takes a second or more: here, not in `fit`, whose time is reported.
         import xgboost
@@ -92,28 +103,29 @@ class GbdtPredictor:
         stopping = self._context.early_stopping_rounds
         threads = self._context.threads
         self._n_features = X.shape[1]
-        max_bin = self._params.max_bin
-        train = xgboost.QuantileDMatrix(X, label=y, nthread=threads, max_bin=max_bin)
+        max_bin = self._training["max_bin"]
+        train = xgboost.QuantileDMatrix(X, label=_label(y), nthread=threads, max_bin=max_bin)
         evals = []
         if stopping and valid is not None:
             watched = xgboost.QuantileDMatrix(
-                valid[0], label=valid[1], nthread=threads, max_bin=max_bin, ref=train
+                valid[0], label=_label(valid[1]), nthread=threads, max_bin=max_bin, ref=train
             )
             evals.append((watched, "validation"))
         self._stops_early = bool(evals)
-        params = self._params.model_dump(exclude={"n_estimators"})
-        params |= {
+        params = self._training | {
             "tree_method": "hist",
             "seed": self._context.seed,
             "nthread": threads,
             "device": self._context.device,
         }
+        if any(self._context.directions):
+            params["monotone_constraints"] = self._context.directions
         # Its one warning, of a GPU that is missing, becomes an error below.
         with xgboost.config_context(verbosity=0):
             self._booster = xgboost.train(
                 params,
                 train,
-                num_boost_round=self._params.n_estimators,
+                num_boost_round=self._rounds,
                 evals=evals,
                 early_stopping_rounds=stopping if evals else None,
                 verbose_eval=False,
@@ -151,3 +163,21 @@ class GbdtPredictor:
         config = json.loads(self._booster.save_config())
         device: str = config["learner"]["generic_param"]["device"]
         return "cuda" if device.startswith("cuda") else "cpu"
+
+
+def _label(y: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return targets as XGBoost keeps them, rounded alike.
+
+    Its own cast runs on all cores whatever `nthread` says, and there waits for the folds
+    beside it: 107 ms a small fit instead of 6 on a busy machine of four cores.
+    """
+    with np.errstate(over="ignore"):  # XGBoost refuses an infinite label, and says so
+        return y.astype(np.float32)
+
+
+class GbdtPredictor(XgboostPredictor):
+    """Boosting as the published study did it: one tree a round, each on the rest's error."""
+
+    def __init__(self, params: GbdtParams, context: FitContext) -> None:
+        training = params.model_dump(exclude={"n_estimators"})
+        super().__init__(training, params.n_estimators, context)

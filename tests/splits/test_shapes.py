@@ -21,7 +21,7 @@ from gpucv.splits import (
     make_splits,
     shape_key,
 )
-from gpucv.study import SchemeSpec, Study, fingerprint
+from gpucv.study import FewShotSpec, SchemeSpec, Study, fingerprint
 
 if TYPE_CHECKING:
     from gpucv.splits import Split
@@ -218,3 +218,9 @@ def test_shapes_are_part_of_a_studys_fingerprint() -> None:
     shaped = Study(schemes=(LOMO,))
     other = Study(schemes=(LOMO.model_copy(update={"disjoint": ("op",)}),))
     assert len({fingerprint(study) for study in (plain, shaped, other)}) == 3
+
+
+def test_a_few_shot_curve_beside_shapes_kept_apart_is_refused() -> None:
+    # The rows drawn share their shape with the rows tested, in the very group held out.
+    with pytest.raises(ValueError, match=r"few_shot .* disjoint has no place beside it"):
+        SchemeSpec(name="x", hold_out="model", disjoint="n", few_shot=FewShotSpec())

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gpucv.errors import SplitError
-from gpucv.splits import GroupLabels, split_validation
+from gpucv.splits import GroupLabels, Split, split_validation
 from gpucv.study import ValidationSpec
 
 orders = st.sampled_from(["experiment", "time", "group"])
@@ -28,7 +28,8 @@ def parted(
 ) -> tuple[list[int], list[int]]:
     keys = {"experiment_id": GroupLabels.from_values(experiment_of_row)}
     rows = np.arange(len(experiment_of_row)) if train is None else train
-    fit, valid = split_validation(rows, how, keys, experiment="experiment_id", seed=seed)
+    whole = Split("x", rows, np.empty(0, dtype=np.intp))
+    fit, valid = split_validation(whole, how, keys, experiment="experiment_id", seed=seed)
     return fit.tolist(), valid.tolist()
 
 
@@ -115,7 +116,8 @@ def test_by_group_any_column_can_be_the_group() -> None:
         "gpu": GroupLabels.from_values(["h100", "a100", "h100", "a100"]),
     }
     how = spec("group", 0.5, group="gpu")
-    _, valid = split_validation(np.arange(4), how, keys, experiment="experiment_id", seed=1)
+    whole = Split("x", np.arange(4), np.empty(0, dtype=np.intp))
+    _, valid = split_validation(whole, how, keys, experiment="experiment_id", seed=1)
     assert valid.tolist() in ([0, 2], [1, 3])
 
 

@@ -64,6 +64,12 @@ class GroupLabels:
         renumber = np.array([place[text] for text in texts], dtype=np.int32)
         return cls(renumber[codes], tuple(names))
 
+    def rows_by_group(self) -> list[NDArray[np.intp]]:
+        """Return the rows of every group in the order of `names`, each ascending."""
+        order = np.argsort(self.codes, kind="stable")
+        ends = np.cumsum(np.bincount(self.codes, minlength=len(self.names)))
+        return np.split(order, ends[:-1])
+
     def rows_of(self, wanted: Sequence[int]) -> NDArray[np.bool_]:
         """Return the mask of rows whose code is in `wanted`."""
         chosen = np.zeros(len(self.names), dtype=bool)
@@ -73,7 +79,7 @@ class GroupLabels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """The rows of one fold: ascending row numbers, disjoint.
+    """The rows of one fold: ascending row numbers, disjoint unless `in_sample`.
 
     Attributes
     ----------
@@ -83,12 +89,18 @@ class Split:
         Row numbers; `train` includes the rows later used for validation.
     n_left_out : int
         Rows in neither, because they share a shape with a row of `test`.
+    valid : ndarray of intp or None
+        The rows of `train` that validate, where the scheme itself says which.
+    in_sample : bool
+        Whether `test` is `train`, on purpose: the one split that is not disjoint.
     """
 
     holdout: str
     train: NDArray[np.intp]
     test: NDArray[np.intp]
     n_left_out: int = 0
+    valid: NDArray[np.intp] | None = None
+    in_sample: bool = False
 
 
 def combine(columns: Sequence[GroupLabels]) -> GroupLabels:

@@ -7,6 +7,7 @@ same split from the same groups, and nothing big travels.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from gpucv.errors import SplitError, StudyError, nearest
 from gpucv.splits.groups import GroupLabels, LeaveGroupsOut, Split, combine
 from gpucv.splits.shapes import leave_shapes_out, shape_key
+from gpucv.splits.temporal import temporal_splits
+from gpucv.study import RESUBSTITUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +66,7 @@ def make_split(
     scheme: SchemeSpec, keys: Mapping[str, GroupLabels], index: int, *, n_rows: int, seed: int
 ) -> Split:
     """Return the rows of fold `index` of a scheme: what a worker makes of its task."""
-    if scheme.splitter:
+    if scheme.splitter or scheme.temporal:
         split = next(islice(_all_splits(scheme, keys, n_rows, seed), index, None))
     else:
         split = LeaveGroupsOut(scheme.p).split_at(_groups(scheme, keys), index)
@@ -73,10 +76,17 @@ def make_split(
 def _all_splits(
     scheme: SchemeSpec, keys: Mapping[str, GroupLabels], n_rows: int, seed: int
 ) -> Iterator[Split]:
+    if scheme.temporal:
+        yield from temporal_splits(_groups(scheme, keys), scheme.temporal)
+        return
     if not scheme.splitter:
         yield from LeaveGroupsOut(scheme.p).splits(_groups(scheme, keys))
         return
-    for index, (train, test) in enumerate(_sklearn_splits(scheme, keys, n_rows, seed)):
+    if scheme.splitter == RESUBSTITUTION:
+        every = np.arange(n_rows)
+        yield Split("in-sample", every, every, in_sample=True)
+        return
+    for index, (train, test) in enumerate(_splitter_parts(scheme, keys, n_rows, seed)):
         yield Split(f"split-{index}", np.sort(train), np.sort(test))
 
 
@@ -88,6 +98,32 @@ def _without_shared_shapes(
 
 def _groups(scheme: SchemeSpec, keys: Mapping[str, GroupLabels]) -> GroupLabels:
     return combine([keys[column] for column in scheme.columns])
+
+
+def _splitter_parts(
+    scheme: SchemeSpec, keys: Mapping[str, GroupLabels], n_rows: int, seed: int
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield a splitter's folds: over all rows, or inside every group, fold i of each together."""
+    if not scheme.within_columns:
+        yield from _sklearn_splits(scheme, keys, n_rows, seed)
+        return
+    inside = combine([keys[column] for column in scheme.within_columns])
+    each_group = inside.rows_by_group()
+    parts = []
+    for name, rows in zip(inside.names, each_group, strict=True):
+        own = {column: replace(key, codes=key.codes[rows]) for column, key in keys.items()}
+        try:
+            parts.append(list(_sklearn_splits(scheme, own, len(rows), seed)))
+        except SplitError as error:
+            msg = f"inside {name!r}: {error}"
+            raise SplitError(msg) from error
+    if len({len(part) for part in parts}) > 1:
+        msg = f"{scheme.splitter} makes different numbers of folds inside different groups"
+        raise SplitError(msg)
+    for folds in zip(*parts, strict=True):
+        train = [rows[fit] for rows, (fit, _) in zip(each_group, folds, strict=True)]
+        test = [rows[held] for rows, (_, held) in zip(each_group, folds, strict=True)]
+        yield np.concatenate(train), np.concatenate(test)
 
 
 def _sklearn_splits(

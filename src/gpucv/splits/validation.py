@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gpucv.splits.groups import GroupLabels
+    from gpucv.splits.groups import GroupLabels, Split
     from gpucv.study import ValidationSpec
 
 __all__ = ["split_validation"]
 
 
 def split_validation(
-    train: NDArray[np.intp],
+    split: Split,
     spec: ValidationSpec,
     keys: Mapping[str, GroupLabels],
     *,
@@ -31,8 +31,9 @@ def split_validation(
 
     Parameters
     ----------
-    train : ndarray of intp
-        Row numbers in (experiment, step) order.
+    split : Split
+        Its `train` in (experiment, step) order; where it says itself which rows validate,
+        those do. In sample, all rows are fitted to, those that validate among them.
     spec : ValidationSpec
     keys : mapping of str to GroupLabels
     experiment : str
@@ -43,14 +44,18 @@ def split_validation(
     Returns
     -------
     fit, valid : ndarray of intp
-        Disjoint, together `train`; each in ascending order.
+        Together ``split.train``, each in ascending order; disjoint unless in sample.
 
     Raises
     ------
     SplitError
         If nothing would be left to fit on, or early stopping would have nothing to watch.
     """
-    if spec.order == "experiment":
+    train = split.train
+    if split.valid is not None:
+        valid = split.valid
+        fit = train[~np.isin(train, valid)]
+    elif spec.order == "experiment":
         cut = len(train) - int(len(train) * spec.fraction)
         fit, valid = train[:cut], train[cut:]
     elif spec.order == "time":
@@ -59,6 +64,8 @@ def split_validation(
     else:
         held = _whole_groups(keys[spec.group], train, spec.fraction, seed)
         fit, valid = train[~held], train[held]
+    if split.in_sample:
+        fit = train
     if not len(fit):
         msg = (
             f"validation takes all {len(train)} training rows (order {spec.order!r}, "

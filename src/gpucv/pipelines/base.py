@@ -1,0 +1,140 @@
+"""What a fitted pipeline offers, and what fitting one is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gpucv.errors import StudyError
+from gpucv.features import view_name
+from gpucv.predictors import inputs_of, must_heed_directions, reads_labels
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gpucv.features import FeatureTable
+    from gpucv.machine import Device
+    from gpucv.pipelines.rows import Inputs
+    from gpucv.study import PredictorSpec
+
+__all__ = ["Fitted", "Report", "Setting", "ViewColumns", "columns_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewColumns:
+    """The columns of the table one predictor reads.
+
+    Attributes
+    ----------
+    positions : tuple of int
+    names : tuple of str
+    directions : tuple of int
+        Empty, or for each column 1 where predictions must not fall as it rises, else 0.
+    """
+
+    positions: tuple[int, ...]
+    names: tuple[str, ...]
+    directions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What every fit of one fold shares.
+
+    Attributes
+    ----------
+    seed, threads, device, early_stopping_rounds
+    group : tuple of str
+        The columns the fold's scheme holds out; inner validation holds out the same.
+    experiment : str
+        The column that names a recording.
+    table : FeatureTable
+        Its layout alone is read here (names, views, directions), never a target.
+    """
+
+    seed: int
+    threads: int
+    device: Device
+    early_stopping_rounds: int
+    group: tuple[str, ...]
+    experiment: str
+    table: FeatureTable
+
+    def columns(self, spec: PredictorSpec) -> ViewColumns:
+        """Return what `spec` reads of the table; see `columns_of`."""
+        return columns_of(spec, self.table)
+
+    def magnitudes(self, spec: PredictorSpec) -> tuple[int, ...]:
+        """Return the columns `spec` reads between whose values there is a distance.
+
+        Codes of labels are none: their order is arbitrary.
+        """
+        labels = self.table.labels
+        columns = self.columns(spec)
+        pairs = zip(columns.positions, columns.names, strict=True)
+        return tuple(at for at, name in pairs if name not in labels)
+
+
+def columns_of(spec: PredictorSpec, table: FeatureTable) -> ViewColumns:
+    """Return what `spec` reads of a table, codes of labels only where it can tell them as such.
+
+    Raises
+    ------
+    StudyError
+        If `spec` is to be monotone, and cannot, or its features do not say how they go
+        with tokens.
+    """
+    names = table.feature_names
+    # One that reads nothing has no features, whether or not the table has views for others.
+    positions = () if inputs_of(spec.name) == () else table.view(view_name(spec))
+    if not reads_labels(spec.name):
+        positions = tuple(at for at in positions if names[at] not in table.labels)
+    if not spec.monotone:
+        return ViewColumns(positions, tuple(names[at] for at in positions))
+    must_heed_directions(spec.name)
+    known = {at: table.tokens.get(names[at]) for at in positions}
+    kept = tuple(at for at in positions if known[at] in ("fixed", "rises"))
+    if not any(known[at] == "rises" for at in kept):
+        msg = (
+            f"predictor {spec.title!r}: monotone needs features that rise with tokens, and "
+            "none of its features says so; use features = 'transfer'"
+        )
+        raise StudyError(msg)
+    directions = tuple(int(known[at] == "rises") for at in kept)
+    return ViewColumns(kept, tuple(names[at] for at in kept), directions)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a fit has to say besides predictions.
+
+    Attributes
+    ----------
+    device : str
+        What it really ran on.
+    best_iteration : int or None
+    importance : dict of str to float
+        Share of the total gain by feature; empty where there is no such thing.
+    model : bytes or None
+        The fitted booster as UBJ, where there is exactly one.
+    chosen : dict
+        What was chosen among candidates, how, and with which inner score; empty where
+        nothing was to choose.
+    """
+
+    device: Device
+    best_iteration: int | None = None
+    importance: dict[str, float] = field(default_factory=dict)
+    model: bytes | None = None
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+
+class Fitted(Protocol):
+    """A pipeline that has learnt: rows in, times out."""
+
+    def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Return one prediction per row, in the target's unit."""
+
+    def report(self) -> Report:
+        """Return what the fit has to say."""

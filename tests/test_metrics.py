@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import mean_absolute_percentage_error
 
 from gpucv import metrics
-from gpucv.metrics import mape, mspe, p99_ape, pearson_r, score, wape
+from gpucv.metrics import mape, mspe, p99_ape, pearson_r, score, time_error, wape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Metric = Callable[[object, object], float]
 
-EVERY: list[Metric] = [mape, mspe, wape, p99_ape, pearson_r]
+EVERY: list[Metric] = [mape, mspe, wape, p99_ape, pearson_r, time_error]
 value = st.floats(-1e6, 1e6).filter(lambda x: x == 0 or abs(x) > 1e-6)
 pairs = st.lists(st.tuples(value, value), min_size=2, max_size=60).map(np.array)
 
@@ -66,6 +66,7 @@ def test_every_figure_is_what_a_hand_computes() -> None:
     assert found.mape == pytest.approx((10 + 25 + 0) / 3)
     assert found.mspe == pytest.approx((10 - 25 + 0) / 3)
     assert found.wape == pytest.approx(100 * 60 / 700)
+    assert found.time_error == pytest.approx(100 * 40 / 700)
     # position 0.99 * 2 between the sorted errors 0, 10 and 25
     assert found.p99_ape == pytest.approx(10 + 0.98 * 15)
     assert found.r == pytest.approx(np.corrcoef(actual, predicted)[0, 1])
@@ -78,10 +79,26 @@ def test_figures_are_named_after_what_they_were_taken_on() -> None:
         "test_r",
         "test_wape",
         "test_p99_ape",
+        "test_time_error",
     ]
 
 
-def test_rows_measured_as_zero_count_in_wape_alone() -> None:
+def test_the_error_of_the_total_lets_errors_of_either_sign_cancel() -> None:
+    assert time_error([100.0, 300.0], [200.0, 200.0]) == 0
+    assert time_error([100.0, 300.0], [50.0, 150.0]) == pytest.approx(50)
+    assert time_error([100.0, 300.0], [150.0, 450.0]) == pytest.approx(50)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e6), value), min_size=1, max_size=60).map(np.array))
+def test_the_error_of_the_total_never_exceeds_the_weighted_one(rows: np.ndarray) -> None:
+    a, p = rows[:, 0], rows[:, 1]
+    if a.sum() > 1e-6:
+        assert time_error(a, p) <= wape(a, p) * (1 + 1e-9) + 1e-9
+        by_hand = 100 * abs(p.sum() - a.sum()) / a.sum()
+        assert time_error(a, p) == pytest.approx(by_hand, rel=1e-6, abs=1e-6)
+
+
+def test_rows_measured_as_zero_count_in_sums_alone() -> None:
     actual, predicted = [0.0, 100.0], [50.0, 110.0]
     assert mape(actual, predicted) == mspe(actual, predicted) == pytest.approx(10)
     assert p99_ape(actual, predicted) == pytest.approx(10)
@@ -93,7 +110,7 @@ def test_a_metric_of_no_rows_is_nan(metric: Metric) -> None:
     assert math.isnan(metric([], []))
 
 
-@pytest.mark.parametrize("metric", [mape, mspe, wape, p99_ape])
+@pytest.mark.parametrize("metric", [mape, mspe, wape, p99_ape, time_error])
 def test_an_error_relative_to_nothing_but_zeros_is_nan(metric: Metric) -> None:
     assert math.isnan(metric([0.0, 0.0], [1.0, 2.0]))
 
@@ -124,7 +141,7 @@ def test_values_at_the_ends_of_float64_have_the_errors_of_others(scale: float) -
 
 def test_an_infinite_prediction_is_infinitely_wrong_and_raises_no_warning() -> None:
     found = score([1.0, 2.0, 3.0], [np.inf, 2.0, 3.0])
-    assert found.mape == found.mspe == found.wape == np.inf
+    assert found.mape == found.mspe == found.wape == found.time_error == np.inf
     assert math.isnan(found.r)
 
 

@@ -42,6 +42,8 @@ _PACKAGES = (
     "pandas",
     "pyarrow",
     "scikit-learn",
+    "scipy",
+    "optuna",
     "dask",
     "distributed",
     "cudf-cu12",

@@ -8,18 +8,23 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import dask
+import numpy as np
 import pytest
 
 from gpucv.errors import EnvironmentFaultError
-from gpucv.folds import cluster, run_folds
+from gpucv.features import build_table
+from gpucv.folds import RunRequest, cluster, plan_folds, run_folds
 from gpucv.folds.cluster import run_on_dask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pandas as pd
+
     from gpucv.features import FeatureTable
-    from gpucv.folds import FoldTask, RunRequest
+    from gpucv.folds import FoldTask
+    from gpucv.study import LoadedStudy
 
     Requests = Callable[..., RunRequest]
 
@@ -47,6 +52,42 @@ def test_worker_processes_compute_the_same_bits(
     assert [record.status for record in records] == ["ok"] * 5
     assert bits(request.root) == on_threads
     assert not (request.root / "table.parquet").exists()
+
+
+def test_worker_processes_know_the_speed_of_light_views_and_directions(
+    loaded: Callable[..., LoadedStudy], frame: pd.DataFrame, progress: Any, tmp_path: Path
+) -> None:
+    """Utilisation, other features, donors and a curve: the same bits in processes of their own."""
+    size = frame["model"].map({"a": 1.0, "b": 2.0, "c": 3.0})
+    frame = frame.assign(flops=frame["tokens"] * size * 1e9, bytes=frame["depth"] * size * 1e6)
+    frame = frame.assign(peak_flops=1e15, memory_bandwidth=3e12, gpu="H100")
+    light = np.maximum(frame["flops"] / 1e15, frame["bytes"] / 3e12) * 1e6
+    small = {"params": {"n_estimators": 4, "min_child_weight": 1}}
+    few = {"k": [0, 12], "repeats": 1, "draw": ["spread"]}
+    study = loaded(
+        schemes=[{"name": "lomo", "hold_out": "model", "few_shot": few}],
+        predictors=[
+            {**small, "transform": "utilisation"},
+            {**small, "transform": "log", "features": "transfer", "monotone": True},
+            {"name": "roofline", "per": "model"},
+            {**small, "transform": "auto", "label": "chosen"},
+        ],
+    )
+    table = build_table(frame.assign(sol_us=light), study.study, study.catalog)
+    assert table.views
+    assert table.sol_us is not None
+    tasks = tuple(plan_folds(study.study, table))
+    found, told = [], []
+    for backend in ("threads", "dask"):
+        root = tmp_path / backend
+        (root / "folds").mkdir(parents=True)
+        execution = loaded(execution={"workers": 2, "backend": backend}).study.execution
+        records = run_folds(RunRequest(root, tasks, execution), table, progress)
+        assert [record.error for record in records] == [""] * 12
+        found.append(bits(root))
+        told.append(str([(r.chosen, r.donors, r.curve, r.next_rows) for r in records]))
+    assert found[0] == found[1]
+    assert told[0] == told[1]
 
 
 def test_a_scheduler_that_runs_already_computes_the_same_bits(

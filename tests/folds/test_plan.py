@@ -87,9 +87,28 @@ def test_what_cannot_change_a_result_keeps_the_keys(
 
 
 @pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ({"per": "model"}, {"per": ["model"]}),
+        ({"transform": "auto"}, {"transform": "auto", "choose": {}}),
+        ({}, {"seed": 42}),
+    ],
+)
+def test_two_ways_of_saying_one_thing_have_the_same_keys(
+    one: dict[str, Any], same: dict[str, Any], loaded: Callable[..., LoadedStudy], table_of: Any
+) -> None:
+    plans = []
+    for said in (one, same):
+        study = loaded(predictors=[{"name": "constant", **said}], validation={"fraction": 0})
+        plans.append(keys(plan_folds(study.study, table_of(study))))
+    assert plans[0] == plans[1]
+
+
+@pytest.mark.parametrize(
     "sections",
     [
         {"seed": 43},
+        {"predictors": [{"seed": 43, "params": {"n_estimators": 5, "min_child_weight": 1}}]},
         {"predictors": [{"params": {"n_estimators": 6, "min_child_weight": 1}}]},
         {"predictors": [{"name": "constant"}]},
         {

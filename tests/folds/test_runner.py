@@ -9,6 +9,7 @@ import pytest
 from gpucv.errors import EnvironmentFaultError
 from gpucv.folds import finished_folds, run_folds, runner
 from gpucv.folds.threads import run_on_threads
+from gpucv.pipelines import single
 from gpucv.runs import FoldStore
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ def test_a_failed_fold_runs_again_only_when_asked(
 def test_a_failing_fold_stops_no_other(
     request_for: Requests, table: FeatureTable, progress: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import gpucv.folds.task as task_module
-
-    make = task_module.make_predictor
+    make = single.make_predictor
     lock, made = threading.Lock(), iter(range(5))
 
     def break_the_second(*words: Any) -> Any:
@@ -98,7 +97,7 @@ def test_a_failing_fold_stops_no_other(
                 raise RuntimeError("no luck")
         return make(*words)
 
-    monkeypatch.setattr(task_module, "make_predictor", break_the_second)
+    monkeypatch.setattr(single, "make_predictor", break_the_second)
     records = run_folds(request_for(), table, progress)
     assert sorted(record.status for record in records) == ["failed"] + ["ok"] * 4
 

@@ -30,6 +30,8 @@ def assert_same(one: FeatureTable, other: FeatureTable) -> None:
             for name in mine:
                 assert mine[name].names == theirs[name].names
                 np.testing.assert_array_equal(mine[name].codes, theirs[name].codes)
+        elif field.name in {"views", "tokens", "labels"}:
+            assert mine == theirs
         else:
             np.testing.assert_array_equal(mine, theirs)
 
@@ -54,6 +56,39 @@ def test_a_worker_process_reads_every_bit_of_it(table: FeatureTable, tmp_path: P
     assert_same(found, table)
     assert found.X.flags.c_contiguous
     assert found.X.dtype == np.float32
+
+
+def with_more(table: FeatureTable) -> FeatureTable:
+    """The table as a study of many formulations makes it."""
+    light = np.linspace(0.5, 9.5, len(table))
+    light[3] = np.nan
+    return replace(
+        table,
+        views={"": (0, 1), "transfer": (1,), "inputs of constant": ()},
+        tokens={"tokens": "rises", "depth": "mixed"},
+        labels=("depth",),
+        sol_us=light,
+    )
+
+
+def test_a_worker_process_reads_views_directions_and_light_too(
+    table: FeatureTable, tmp_path: Path
+) -> None:
+    whole = with_more(table)
+    found = open_table(save_table(whole, tmp_path / "table.parquet"))
+    assert_same(found, whole)
+    assert found.sol_us is not None
+    assert found.sol_us.dtype == np.float64
+    assert np.isnan(found.sol_us[3])
+    assert [found.view(name) for name in whole.views] == [(0, 1), (1,), ()]
+    assert all(isinstance(columns, tuple) for columns in found.views.values())
+
+
+def test_a_table_without_a_feature_reaches_a_worker(table: FeatureTable, tmp_path: Path) -> None:
+    bare = replace(table, X=table.X[:, :0], feature_names=())
+    found = open_table(save_table(bare, tmp_path / "table.parquet"))
+    assert_same(found, bare)
+    assert found.X.shape == (len(table), 0)
 
 
 def test_a_worker_reads_the_file_once(table: FeatureTable, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import gpucv.folds.task as task_module
 from gpucv.errors import EnvironmentFaultError
 from gpucv.folds import plan_folds, run_fold
 from gpucv.folds.sharing import TableRef, shared_table
+from gpucv.pipelines import single
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,7 +138,7 @@ def test_a_predictor_that_breaks_fails_its_fold_with_a_traceback(
     def break_down(*_: Any) -> None:
         raise ZeroDivisionError("in round 3\nof 5")
 
-    monkeypatch.setattr(task_module, "make_predictor", break_down)
+    monkeypatch.setattr(single, "make_predictor", break_down)
     record, arrays = run_fold(tasks[0])
     assert len(shared) == 120
     assert (record.status, arrays) == ("failed", None)
@@ -164,7 +165,7 @@ def test_a_fault_of_the_machine_is_no_outcome_of_a_fold(
     def no_gpu(*_: Any) -> None:
         raise EnvironmentFaultError("no such GPU")
 
-    monkeypatch.setattr(task_module, "make_predictor", no_gpu)
+    monkeypatch.setattr(single, "make_predictor", no_gpu)
     assert len(shared) == 120
     with pytest.raises(EnvironmentFaultError, match="no such GPU"):
         run_fold(tasks[0])
@@ -189,7 +190,7 @@ def test_a_machine_that_lacks_something_gives_no_result(
     def lack(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("gpucv.folds.task.make_predictor", lack)
+    monkeypatch.setattr("gpucv.pipelines.single.make_predictor", lack)
     with shared_table(table), pytest.raises(EnvironmentFaultError, match=told):
         run_fold(tasks[0])
 

@@ -7,21 +7,27 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gpucv.errors import SplitError
+from gpucv.folds.refusals import must_know_inputs, must_suit_target
 from gpucv.folds.sharing import TableRef
 from gpucv.folds.task import FoldTask
+from gpucv.pipelines import check_candidates, columns_of, n_fits
 from gpucv.predictors import check_params
 from gpucv.schema import PROTOCOL
-from gpucv.splits import make_splits, split_validation
+from gpucv.splits import combine, make_splits, split_validation
 from gpucv.transforms import check_domain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from gpucv.features import FeatureTable
     from gpucv.machine import Device
-    from gpucv.splits import Split
-    from gpucv.study import ExecutionSpec, SchemeSpec, Study
+    from gpucv.splits import GroupLabels, Split
+    from gpucv.study import ExecutionSpec, PredictorSpec, SchemeSpec, Study
 
 __all__ = ["assign", "plan_folds", "plan_rows", "worker_count"]
 
@@ -40,34 +46,42 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
     SplitError
         If a scheme's groups cannot be held out, or validation leaves nothing to fit on.
     DataError
-        If a transform is not defined for the targets.
+        If a transform is not defined for the targets, or an input of a predictor of a
+        fixed form is missing.
     StudyError
-        If a predictor or one of its parameters is unknown.
+        If a predictor or one of its parameters is unknown, or its form does not suit the
+        transform or the target's unit.
     """
-    params = [
-        (spec, check_params(spec.name, spec.params).model_dump()) for spec in study.predictors
-    ]
-    for spec in study.predictors:
-        check_domain(spec.transform, table.y)
+    predictors = [_checked(spec, study.data.target, table) for spec in study.predictors]
+    apart = {
+        spec.per_columns: combine([table.keys[column] for column in spec.per_columns])
+        for spec in predictors
+        if spec.per_columns
+    }
     tasks: list[FoldTask] = []
     for scheme in study.schemes:
+        if scheme.temporal:
+            _must_hold_out_recordings(scheme, study.data.experiment, table)
         for index, split in enumerate(make_splits(scheme, table.keys, len(table), study.seed)):
             _must_leave_rows(scheme, split)
-            split_validation(
-                split.train,
+            fit, valid = split_validation(
+                split,
                 study.validation,
                 table.keys,
                 experiment=study.data.experiment,
                 seed=study.seed,
             )
-            for spec, whole in params:
+            _must_have_rows_to_choose_by(study, scheme, len(valid))
+            for columns, groups in apart.items():
+                _must_fit_every_group(columns, groups, split, fit)
+            for spec in predictors:
                 task = FoldTask(
                     fold_id=len(tasks),
                     key="",
                     scheme=scheme,
                     index=index,
                     holdout=split.holdout,
-                    predictor=spec.model_copy(update={"params": whole}),
+                    predictor=spec,
                     validation=study.validation,
                     target=study.data.target,
                     experiment=study.data.experiment,
@@ -78,8 +92,30 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
                     table=TableRef(table.fingerprint),
                     device=device,
                 )
-                tasks.append(replace(task, key=_key(task)))
+                tasks.append(replace(task, key=_key(task, table)))
     return tasks
+
+
+def _checked(spec: PredictorSpec, target: str, table: FeatureTable) -> PredictorSpec:
+    """Return `spec` with every default written out, if `table` lets it be fitted."""
+    whole = _with_defaults(spec)
+    must_suit_target(whole, target)
+    must_know_inputs(whole, table)
+    columns_of(whole, table)
+    check_candidates(whole)
+    if whole.transform != "auto":
+        light = table.sol_us if whole.transform == "utilisation" else None
+        check_domain(whole.transform, table.y, light)
+    return whole
+
+
+def _with_defaults(spec: PredictorSpec) -> PredictorSpec:
+    """Return `spec` with every default written out, its baseline's too."""
+    whole = {"params": check_params(spec.name, spec.params).model_dump()}
+    if spec.baseline:
+        known = check_params(spec.baseline, spec.baseline_params)
+        whole["baseline_params"] = known.model_dump()
+    return spec.model_copy(update=whole)
 
 
 def _must_leave_rows(scheme: SchemeSpec, split: Split) -> None:
@@ -92,6 +128,52 @@ def _must_leave_rows(scheme: SchemeSpec, split: Split) -> None:
             "it; name more columns in disjoint, or drop the scheme"
         )
     raise SplitError(msg)
+
+
+def _must_hold_out_recordings(scheme: SchemeSpec, experiment: str, table: FeatureTable) -> None:
+    """Refuse tails of groups of several recordings: the last recording is no tail in time."""
+    groups = combine([table.keys[column] for column in scheme.columns])
+    recordings = table.keys[experiment]
+    for name, rows in zip(groups.names, groups.rows_by_group(), strict=True):
+        found = len(np.unique(recordings.codes[rows]))
+        if found > 1:
+            msg = (
+                f"scheme {scheme.name!r}: temporal takes the tail of a recording, and group "
+                f"{name!r} of {' x '.join(scheme.columns)} holds {found:,} of them; hold_out = "
+                f"{experiment!r}"
+            )
+            raise SplitError(msg)
+
+
+def _must_have_rows_to_choose_by(study: Study, scheme: SchemeSpec, n_valid: int) -> None:
+    by_validation = [p for p in study.predictors if p.choose and p.choose.by == "validation"]
+    if n_valid or not by_validation:
+        return
+    msg = (
+        f"predictor {by_validation[0].title!r} chooses by validation rows, and scheme "
+        f"{scheme.name!r} has none; raise validation.fraction (now "
+        f"{study.validation.fraction:g}), or choose by = 'groups'"
+    )
+    raise SplitError(msg)
+
+
+def _must_fit_every_group(
+    columns: tuple[str, ...], groups: GroupLabels, split: Split, fit: NDArray[np.intp]
+) -> None:
+    """Refuse a validation that takes a whole group from a predictor fitted group by group.
+
+    The group would count as one never seen, and another's fit would answer for it.
+    """
+    known = np.bincount(groups.codes[split.train], minlength=len(groups.names)) > 0
+    known[groups.codes[fit]] = False
+    if known.any():
+        name = groups.names[int(np.argmax(known))]
+        msg = (
+            f"a predictor is fitted per {' x '.join(columns)}, and validation takes all training "
+            f"rows of {name!r} (holding {split.holdout!r} out); use validation.order = 'time', "
+            "or fraction = 0"
+        )
+        raise SplitError(msg)
 
 
 def plan_rows(tasks: Sequence[FoldTask]) -> list[dict[str, Any]]:
@@ -109,7 +191,7 @@ def plan_rows(tasks: Sequence[FoldTask]) -> list[dict[str, Any]]:
             "predictor": task.predictor.title,
             "transform": task.predictor.transform,
             "target": task.target,
-            "seed": task.seed,
+            "seed": task.predictor_seed,
             "n_train": task.n_train,
             "n_test": task.n_test,
             **({"n_left_out": task.n_left_out or 0} if disjoint else {}),
@@ -138,22 +220,31 @@ def assign(tasks: Sequence[FoldTask], execution: ExecutionSpec, cores: int) -> l
 
 
 def _work(task: FoldTask) -> int:
-    """Estimate a fold's length: rows trained on x rounds."""
-    return task.n_train * int(task.predictor.params.get("n_estimators", 1))
+    """Estimate a fold's length: rows trained on x rounds x fits, a few-shot curve's with them."""
+    rounds = int(task.predictor.params.get("n_estimators", 1))
+    rows, few = task.n_train, task.scheme.few_shot
+    if few:
+        rows += sum(few.k) * len(few.start) * len(few.draw) * few.repeats
+    return rows * rounds * n_fits(task.predictor)
 
 
-def _key(task: FoldTask) -> str:
+def _key(task: FoldTask, table: FeatureTable) -> str:
     """Hash everything that decides a fold's result."""
-    what = {
+    predictor = task.predictor.model_dump(mode="json", exclude={"label"})
+    if task.predictor.seed == task.seed:
+        del predictor["seed"]  # as if it had none of its own
+    what: dict[str, Any] = {
         "protocol": PROTOCOL,
         "device": task.device,
         "table": task.table.fingerprint,
         "scheme": task.scheme.model_dump(mode="json", exclude={"name"}),
         "index": task.index,
         "holdout": task.holdout,
-        "predictor": task.predictor.model_dump(mode="json", exclude={"label"}),
+        "predictor": predictor,
         "validation": task.validation.model_dump(mode="json"),
         "target": task.target,
         "seed": task.seed,
     }
+    if task.predictor.monotone:
+        what["directions"] = columns_of(task.predictor, table).directions
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from gpucv.errors import EnvironmentFaultError
+from gpucv.folds.blas import limit_blas
 from gpucv.folds.plan import assign, worker_count
 from gpucv.folds.sharing import save_table, shared_table
 from gpucv.folds.task import FoldTask, run_fold
@@ -99,6 +100,12 @@ def run_and_publish(
     return FoldStore(Path(root)).publish(record, arrays)
 
 
+def run_on_worker(task: FoldTask, root: str) -> FoldRecord:
+    """Run and publish one fold in a Dask worker, whose BLAS keeps to one thread from then on."""
+    limit_blas()
+    return run_and_publish(task, root)
+
+
 def _outcomes(
     request: RunRequest, missing: Sequence[FoldTask], table: FeatureTable
 ) -> Iterator[FoldRecord]:
@@ -125,7 +132,7 @@ def _on_dask(
     root = request.root.absolute()
     place = RunLayout(root).table
     ref = save_table(table, place)
-    work = partial(run_and_publish, root=str(root))
+    work = partial(run_on_worker, root=str(root))
     try:
         for outcome in run_on_dask(
             work, [replace(task, table=ref) for task in tasks], workers, request.execution.scheduler

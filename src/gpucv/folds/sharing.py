@@ -71,9 +71,14 @@ def save_table(table: FeatureTable, path: Path) -> TableRef:
     columns["step_id"] = pa.array(table.step_id)
     for position, labels in enumerate(table.keys.values()):
         columns[f"k{position}"] = pa.array(labels.codes)
+    if table.sol_us is not None:
+        columns["sol_us"] = pa.array(table.sol_us)
     head = {
         "fingerprint": table.fingerprint,
         "features": list(table.feature_names),
+        "views": table.views,
+        "tokens": table.tokens,
+        "labels": table.labels,
         "keys": {name: list(labels.names) for name, labels in table.keys.items()},
     }
     arrow = pa.table(columns).replace_schema_metadata({"gpucv.table": json.dumps(head)})
@@ -131,4 +136,8 @@ def _read(ref: TableRef) -> FeatureTable:
         keys=keys,
         step_id=arrow["step_id"].to_numpy(),
         fingerprint=head["fingerprint"],
+        views={name: tuple(columns) for name, columns in head["views"].items()},
+        tokens=head["tokens"],
+        labels=tuple(head["labels"]),
+        sol_us=arrow["sol_us"].to_numpy() if "sol_us" in arrow.column_names else None,
     )

@@ -16,17 +16,24 @@ from gpucv import schema
 from gpucv.errors import EnvironmentFaultError, SplitError
 from gpucv.folds.sharing import TableRef, open_table
 from gpucv.metrics import mape, score
-from gpucv.predictors import FitContext, make_predictor
+from gpucv.pipelines import (
+    PerGroup,
+    Setting,
+    examples_of,
+    few_shot_curve,
+    fit_pipeline,
+    inputs_of_rows,
+    next_rows,
+)
 from gpucv.runs import FoldArrays, FoldRecord
 from gpucv.splits import Split, make_split, split_validation
-from gpucv.transforms import check_domain, forward, inverse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gpucv.features import FeatureTable
     from gpucv.machine import Device
-    from gpucv.predictors import Predictor
+    from gpucv.pipelines import Examples, Fitted, Inputs
     from gpucv.study import PredictorSpec, SchemeSpec, ValidationSpec
 
 __all__ = ["FoldTask", "run_fold"]
@@ -41,7 +48,7 @@ class FoldTask:
     fold_id : int
         Place in the plan; names the fold's folder.
     key : str
-        Hash of all that decides the result (not of threads or device).
+        Hash of all that decides the result: the device among it, threads and labels not.
     index : int
         Which of the scheme's splits.
     n_train, n_test : int
@@ -70,6 +77,11 @@ class FoldTask:
     threads: int = 1
     n_left_out: int | None = None
 
+    @property
+    def predictor_seed(self) -> int:
+        """What the predictor draws by: its own seed, or the study's."""
+        return self.seed if self.predictor.seed is None else self.predictor.seed
+
     def blank_record(self) -> FoldRecord:
         """Return this fold's record before anything is known of its outcome."""
         return FoldRecord(
@@ -86,7 +98,7 @@ class FoldTask:
             n_test=self.n_test,
             n_left_out=self.n_left_out,
             device=self.device,
-            seed=self.seed,
+            seed=self.predictor_seed,
             params=dict(self.predictor.params),
         )
 
@@ -127,52 +139,106 @@ def run_fold(task: FoldTask) -> tuple[FoldRecord, FoldArrays | None]:
 def _train_and_score(
     task: FoldTask, table: FeatureTable, split: Split
 ) -> tuple[FoldRecord, FoldArrays]:
-    transform = task.predictor.transform
     fit, valid = split_validation(
-        split.train, task.validation, table.keys, experiment=task.experiment, seed=task.seed
+        split, task.validation, table.keys, experiment=task.experiment, seed=task.seed
     )
-    check_domain(transform, table.y[split.train])
-    predictor = make_predictor(
-        task.predictor.name,
-        task.predictor.params,
-        FitContext(task.seed, task.threads, task.device, task.validation.early_stopping_rounds),
+    setting = Setting(
+        seed=task.seed,
+        threads=task.threads,
+        device=task.device,
+        early_stopping_rounds=task.validation.early_stopping_rounds,
+        group=task.scheme.columns,
+        experiment=task.experiment,
+        table=table,
     )
-    X_valid, z_valid = table.X[valid], forward(transform, table.y[valid])
+    watching = examples_of(table, valid)
+    asked = inputs_of_rows(table, split.test)
 
     began = perf_counter()
-    predictor.fit(
-        table.X[fit],
-        forward(transform, table.y[fit]),
-        (X_valid, z_valid) if len(valid) else None,
-    )
-    fitted = perf_counter()
-    predicted = inverse(transform, predictor.predict(table.X[split.test]))
+    fitted = fit_pipeline(task.predictor, examples_of(table, fit), watching, setting, asked)
+    trained = perf_counter()
+    predicted = fitted.predict(asked)
     ended = perf_counter()
 
     actual = table.y[split.test]
-    valid_mape = mape(table.y[valid], inverse(transform, predictor.predict(X_valid)))
+    report = fitted.report()
     record = replace(
         task.blank_record(),
         status="ok",
         n_train=len(split.train),
         n_valid=len(valid),
         n_test=len(split.test),
-        device=predictor.device,
-        scores={"valid_mape": valid_mape, **score(actual, predicted).named("test")},
-        best_iteration=predictor.best_iteration,
+        device=report.device,
+        scores={
+            "valid_mape": _valid_mape(fitted, watching),
+            **score(actual, predicted).named("test"),
+        },
+        best_iteration=report.best_iteration,
         experiments=_score_experiments(task, table, split.test, predicted),
-        importance=_importance(predictor, table.feature_names),
-        seconds={"fit_s": fitted - began, "predict_s": ended - fitted},
+        importance=report.importance,
+        seconds={"fit_s": trained - began, "predict_s": ended - trained},
+        chosen=report.chosen,
+        donors=_score_donors(fitted, asked, actual),
     )
+    record = _with_curve(task, record, fitted, examples_of(table, split.test), setting)
     labels = table.keys[task.experiment]
     arrays = FoldArrays(
         experiment=(labels.codes[split.test], labels.names),
         step_id=table.step_id[split.test],
         actual=actual,
         predicted=predicted,
-        model=predictor.serialize(),
+        model=report.model,
     )
     return record, arrays
+
+
+def _valid_mape(fitted: Fitted, watching: Examples) -> float:
+    """Score the validation rows, of a predictor per group those of groups it has an answer for."""
+    if isinstance(fitted, PerGroup):
+        watching = watching.take(fitted.knows(watching.inputs))
+    predicted = fitted.predict(watching.inputs) if len(watching) else np.empty(0)
+    return mape(watching.y, predicted)
+
+
+def _score_donors(
+    fitted: Fitted, asked: Inputs, actual: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Score every donor on the rows of groups never seen; labels are read here alone."""
+    if not isinstance(fitted, PerGroup):
+        return []
+    return [
+        {
+            "group": each.group,
+            "donor": each.donor,
+            "by_rule": each.by_rule,
+            "n_test": len(each.rows),
+            "test_mape": mape(actual[each.rows], each.predicted),
+        }
+        for each in fitted.donors(asked)
+    ]
+
+
+def _with_curve(
+    task: FoldTask, record: FoldRecord, fitted: Fitted, held_out: Examples, setting: Setting
+) -> FoldRecord:
+    """Return the record with its few-shot curve, where the scheme asks for one."""
+    few = task.scheme.few_shot
+    if few is None:
+        return record
+    curve = few_shot_curve(few, task.predictor, fitted, held_out, setting)
+    rows = next_rows(task.predictor, held_out.inputs, setting)
+    return replace(
+        record,
+        curve=[point.to_json() for point in curve],
+        next_rows=[
+            {
+                "experiment_id": _label_at(setting.table, task.experiment, row),
+                "step_id": int(setting.table.step_id[row]),
+                "features": features,
+            }
+            for row, features in rows
+        ],
+    )
 
 
 def _score_experiments(
@@ -185,7 +251,8 @@ def _score_experiments(
     for code in np.unique(codes):
         here = codes == code
         scores = score(table.y[test[here]], predicted[here]).named("test")
-        del scores["test_p99_ape"]
+        for of_folds_alone in ("test_p99_ape", "test_time_error"):
+            del scores[of_folds_alone]
         first = test[np.flatnonzero(here)[0]]
         rows.append(
             {
@@ -202,8 +269,3 @@ def _score_experiments(
 def _label_at(table: FeatureTable, column: str, row: np.intp) -> str:
     labels = table.keys.get(column)
     return labels.names[labels.codes[row]] if labels else ""
-
-
-def _importance(predictor: Predictor, names: tuple[str, ...]) -> dict[str, float]:
-    shares = predictor.importance()
-    return {} if shares is None else dict(zip(names, shares.tolist(), strict=True))

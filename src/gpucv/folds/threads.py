@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
+from gpucv.folds.blas import limit_blas, one_blas_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -23,9 +25,12 @@ def run_on_threads(
     stream is the same whatever runs beside it. If the caller stops early, folds
     not yet begun are dropped; those under way are not waited for.
     """
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="gpucv-fold")
+    pool = ThreadPoolExecutor(
+        max_workers=workers, thread_name_prefix="gpucv-fold", initializer=limit_blas
+    )
     try:
-        for future in as_completed([pool.submit(work, task) for task in tasks]):
-            yield future.result()
+        with one_blas_thread():
+            for future in as_completed([pool.submit(work, task) for task in tasks]):
+                yield future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

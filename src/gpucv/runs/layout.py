@@ -53,9 +53,15 @@ class RunLayout:
         self.experiments_csv = root / "experiments.csv"
         self.importance_csv = root / "importance.csv"
         self.stability_csv = root / "stability.csv"
+        self.leaderboard_csv = root / "leaderboard.csv"
+        self.differences_csv = root / "differences.csv"
+        self.donors_csv = root / "donors.csv"
+        self.few_shot_csv = root / "few_shot.csv"
+        self.next_rows_csv = root / "next_rows.csv"
         self.predictions = root / "predictions.parquet"
         self.verdict = root / "verdict.json"
         self.audit = root / "audit.json"
+        self.tuned = root / "tuned.toml"
         self.findings = root / "FINDINGS.md"
         self.page = root / "report.html"
 
@@ -72,9 +78,15 @@ class RunLayout:
             self.experiments_csv,
             self.importance_csv,
             self.stability_csv,
+            self.leaderboard_csv,
+            self.differences_csv,
+            self.donors_csv,
+            self.few_shot_csv,
+            self.next_rows_csv,
             self.predictions,
             self.verdict,
             self.audit,
+            self.tuned,
             self.findings,
             self.page,
         ]

@@ -31,7 +31,7 @@ class FoldRecord:
         out; None where the scheme does not ask.
     scores : dict of str to float
         ``valid_mape``, ``test_mape``, ``test_mspe``, ``test_r``, ``test_wape``,
-        ``test_p99_ape``; empty unless status is "ok".
+        ``test_p99_ape``, ``test_time_error``; empty unless status is "ok".
     experiments : list of dict
         The same scores on each held-out experiment, with its row count.
     importance : dict of str to float
@@ -40,6 +40,20 @@ class FoldRecord:
         ``fit_s`` and ``predict_s``.
     seed, params : int, dict
         What the predictor was made with, every default written out.
+    chosen : dict
+        What was chosen inside the fold (transform, parameters, donors), by what, and how
+        every candidate scored; empty where nothing was to choose.
+    donors : list of dict
+        Of a predictor fitted per group, for every group never seen and every donor: what
+        the donor's fit scored on the group's rows, and whether it was the one chosen
+        beforehand (``group``, ``donor``, ``by_rule``, ``n_test``, ``test_mape``).
+    curve : list of dict
+        Error by number of rows measured of the group held out (``k``, ``start``, ``draw``,
+        ``repeat``, ``n_test``, ``test_mape``, ``test_wape``, and the ``reason`` where there
+        is no score); empty where not asked for.
+    next_rows : list of dict
+        Rows of the group held out in the order they are best measured
+        (``experiment_id``, ``step_id``, ``features``).
     error : str
         Why a fold failed or was skipped: one line; the traceback follows in `traceback`.
     """
@@ -64,6 +78,10 @@ class FoldRecord:
     seconds: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     params: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
+    donors: list[dict[str, Any]] = field(default_factory=list)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    next_rows: list[dict[str, Any]] = field(default_factory=list)
     error: str = ""
     traceback: str = ""
 
@@ -91,6 +109,11 @@ class FoldRecord:
                 row | _numbers({name: row[name] for name in _SCORES})
                 for row in given["experiments"]
             ]
+            for name in ("donors", "curve"):
+                given[name] = [
+                    row | _numbers({key: row[key] for key in row if key.startswith("test_")})
+                    for row in given.get(name, [])
+                ]
             return cls(**given)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             msg = f"damaged fold record: {error}"

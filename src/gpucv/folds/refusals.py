@@ -1,0 +1,77 @@
+"""Predictors of a fixed form that a study could only ask in vain, refused before any fold."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpucv.errors import StudyError
+from gpucv.features import baseline_of
+from gpucv.pipelines import columns_of
+from gpucv.predictors import answers_in_us, inputs_of, learns_raw_only, missing_input
+
+if TYPE_CHECKING:
+    from gpucv.features import FeatureTable
+    from gpucv.study import PredictorSpec
+
+__all__ = ["must_know_inputs", "must_suit_target"]
+
+_UNIT = re.compile(r"_(us|ms|s|ns)$")
+
+
+def must_suit_target(spec: PredictorSpec, target: str) -> None:
+    """Refuse a predictor whose form does not suit its transform or the target's unit.
+
+    Parameters
+    ----------
+    spec : PredictorSpec
+    target : str
+        Name of the target's column; its suffix says its unit.
+
+    Raises
+    ------
+    StudyError
+        If a form of a time is to learn anything but the time, or one that answers in us
+        (as the predictor, or as its baseline) is asked for another unit.
+    """
+    if spec.transform != "raw" and learns_raw_only(spec.name):
+        msg = (
+            f"predictor {spec.title!r}: {spec.name} has the form of a time, which transform "
+            f"{spec.transform!r} is not; use transform 'raw'"
+        )
+        raise StudyError(msg)
+    for name, role in ((spec.name, ""), (spec.baseline, "baseline ")):
+        if not name or not answers_in_us(name):
+            continue
+        unit = _UNIT.search(target)
+        if unit is None or unit[1] != "us":
+            told = f"is in {unit[1]}" if unit else "does not say its unit"
+            msg = (
+                f"predictor {spec.title!r}: {role}{name} answers in us, and target {target!r} "
+                f"{told}; give the times in us, in a column whose name ends in '_us'"
+            )
+            raise StudyError(msg)
+
+
+def must_know_inputs(spec: PredictorSpec, table: FeatureTable) -> None:
+    """Refuse a predictor, or a baseline, whose inputs are missing in some row of the table.
+
+    Raises
+    ------
+    DataError
+        Naming the first such input, and how many rows lack it.
+    """
+    asked = [(spec, f"predictor {spec.title!r}")]
+    if spec.baseline:
+        who = f"predictor {spec.title!r}: baseline {spec.baseline!r}"
+        asked.append((baseline_of(spec), who))
+    for each, who in asked:
+        names = inputs_of(each.name) or ()
+        # One that takes the study's features may do without some of them, as trees can.
+        places = columns_of(each, table).positions if names else ()
+        for name, at in zip(names, places, strict=True):
+            missing = int((~np.isfinite(table.X[:, at])).sum())
+            if missing:
+                raise missing_input(who, name, missing, len(table))

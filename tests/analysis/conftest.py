@@ -37,6 +37,7 @@ def fold_table() -> Callable[..., pd.DataFrame]:
                 "fit_s": 0.1,
                 "predict_s": 0.1,
                 "device": "cpu",
+                "test_time_error": 2.0,
             }
         )
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from gpucv.analysis import SchemeMeaning, judge, optimism_gaps, summarise_schemes, verdicts_json
+from gpucv.analysis import (
+    SchemeMeaning,
+    judge,
+    optimism_gaps,
+    scheme_meanings,
+    summarise_schemes,
+    verdicts_json,
+)
+from gpucv.study import SchemeSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,3 +173,50 @@ def test_a_summary_adds_up_the_rows_left_out(fold_table: Table) -> None:
     content = json.loads(json.dumps(verdict.to_json()))
     assert content["schemes"][0]["n_left_out"] == 12
     assert judge(study(fold_table, 1.0))[0].schemes[0].n_left_out == 0
+
+
+def test_testing_the_training_rows_is_a_control_that_moves_no_verdict(fold_table: Table) -> None:
+    folds = fold_table(("lomo", "a", 30.0), ("lomo", "b", 40.0), ("mine", "in-sample", 0.5))
+    spec = SchemeSpec(name="mine", splitter="Resubstitution")
+    (verdict,) = judge(folds, schemes=scheme_meanings([spec]))
+    alone = judge(folds[folds["scheme"] == "lomo"])[0]
+    assert (verdict.label, verdict.reason) == (alone.label, alone.reason)
+    assert verdict.label == "not supported"
+    (gap,) = verdict.gaps
+    assert gap.points == 34.5
+    assert "against 0.5% on the training rows themselves (mine, n = 1 of 1 folds)" in gap.sentence
+    (only,) = judge(folds[folds["scheme"] == "mine"], schemes=scheme_meanings([spec]))
+    assert only.label == "undecided"
+    assert only.reason == "Only controls were planned (mine): no group was held out."
+
+
+SEEN = {
+    "temporal": SchemeMeaning(("model",), control=False, temporal=True),
+    "within": SchemeMeaning(("model",), control=False, several=True, within=("gpu",)),
+}
+
+
+@pytest.mark.parametrize("mapes", [(10.0, 12.0), (10.0, 90.0), (10.0, None), (None, None)])
+@pytest.mark.parametrize("meaning", SEEN.values(), ids=SEEN)
+def test_nothing_is_said_of_unseen_groups_where_training_saw_them(
+    fold_table: Table, meaning: SchemeMeaning, mapes: tuple[float | None, float | None]
+) -> None:
+    folds = fold_table(
+        *(("mine", name, mape) for name, mape in zip("ab", mapes, strict=True)),
+        *(("lowo", name, 5.0) for name in "xy"),
+        ("random", "split-0", 1.0),
+    )
+    (verdict,) = judge(folds, schemes={"mine": meaning})
+    told = [each for each in verdict.follows if each.startswith("mine")]
+    assert told
+    for sentence in told:
+        assert meaning.asked in sentence
+        assert not any(word in sentence for word in ("unseen", "never seen", "has not seen"))
+    assert not any("costs more" in each or "per model" in each for each in verdict.follows)
+
+
+def test_a_recording_that_drifts_is_answered_by_learning_from_all_of_it(fold_table: Table) -> None:
+    folds = fold_table(("mine", "a", 10.0), ("mine", "b", 90.0))
+    (verdict,) = judge(folds, schemes={"mine": SEEN["temporal"]})
+    assert verdict.label == "not supported"
+    assert "Train on rows from the whole of a recording" in verdict.follows[0]

@@ -44,6 +44,19 @@ LOMO = SchemeMeaning(("model",), control=False)
             {"splitter": "KFold", "disjoint": ("op", "n")},
             SchemeMeaning(("n", "op"), control=False, several=True, disjoint=("n", "op")),
         ),
+        (
+            {"hold_out": "experiment_id", "temporal": (0.6, 0.2)},
+            SchemeMeaning(("experiment_id",), control=False, temporal=True),
+        ),
+        (
+            {"splitter": "KFold", "within": "model"},
+            SchemeMeaning((), control=True, within=("model",)),
+        ),
+        (
+            {"splitter": "GroupKFold", "hold_out": "op", "within": ("model", "gpu")},
+            SchemeMeaning(("op",), control=False, several=True, within=("model", "gpu")),
+        ),
+        ({"splitter": "Resubstitution"}, SchemeMeaning((), control=True, in_sample=True)),
     ],
 )
 @pytest.mark.parametrize("name", ["lomo", "random", "mine"])
@@ -63,6 +76,9 @@ def test_a_study_says_what_its_schemes_mean_whatever_they_are_called(
             several=st.booleans(),
             disjoint=st.lists(st.text(min_size=1)).map(tuple),
             random=st.booleans(),
+            temporal=st.booleans(),
+            within=st.lists(st.text(min_size=1)).map(tuple),
+            in_sample=st.booleans(),
         ),
     )
 )
@@ -92,6 +108,9 @@ def test_what_an_entry_leaves_out_is_taken_from_the_name() -> None:
         ({"a": {"control": "no"}}, r"schemes\.a"),
         ({"a": {"random": 1}}, r"schemes\.a"),
         ({"a": {"disjoint": "n"}}, r"schemes\.a"),
+        ({"a": {"within": "n"}}, r"schemes\.a"),
+        ({"a": {"temporal": [0.6, 0.2]}}, r"schemes\.a"),
+        ({"a": {"in_sample": None}}, r"schemes\.a"),
     ],
 )
 def test_damaged_meanings_are_named(content: object, message: str) -> None:
@@ -137,6 +156,20 @@ def test_a_recorded_scheme_is_known_by_its_name(
             SchemeMeaning(("k", "n"), False, several=True, disjoint=("k", "n")),
             "groups of k x n held out, one or more at a time",
         ),
+        (
+            SchemeMeaning(("experiment_id",), False, temporal=True),
+            "leave the last rows of one experiment out, learn from the first of all",
+        ),
+        (
+            SchemeMeaning(("op",), False, several=True, within=("model", "gpu")),
+            "groups of operator held out inside each combination of model and GPU, one or more at "
+            "a time",
+        ),
+        (
+            SchemeMeaning((), True, within=("model",)),
+            "leave rows out inside each model (control)",
+        ),
+        (SchemeMeaning((), True, in_sample=True), "test the training rows (control)"),
     ],
 )
 def test_a_title_says_what_is_left_out(meaning: SchemeMeaning, title: str) -> None:
@@ -183,3 +216,46 @@ def test_rows_of_a_held_out_group_are_spoken_of_with_its_preposition(
     columns: tuple[str, ...], words: str
 ) -> None:
     assert SchemeMeaning(columns, control=False).of_a_group == words
+
+
+@pytest.mark.parametrize(
+    ("meaning", "unseen", "words"),
+    [
+        (LOMO, True, "a model it has never seen"),
+        (
+            SchemeMeaning(("experiment_id",), False, temporal=True),
+            False,
+            "the last rows of an experiment whose first rows it has seen",
+        ),
+        (
+            SchemeMeaning(("op",), False, several=True, within=("model",)),
+            False,
+            "rows of an operator kept from it inside each model",
+        ),
+        # No training row shares a shape that is tested, whatever it is split inside.
+        (
+            SchemeMeaning(("m",), False, several=True, disjoint=("m",), within=("model",)),
+            True,
+            "a m it has never seen",
+        ),
+    ],
+)
+def test_only_groups_that_training_lacks_are_called_unseen(
+    meaning: SchemeMeaning, unseen: bool, words: str
+) -> None:
+    assert (meaning.unseen, meaning.asked) == (unseen, words)
+    assert meaning.an_unseen_group == (f"an unseen {meaning.group}" if unseen else words)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "words"),
+    [
+        (SchemeMeaning((), True), "a split of rows"),
+        (SchemeMeaning((), True, random=True), "a random split"),
+        (SchemeMeaning((), True, random=True, within=("gpu",)), "a random split inside each GPU"),
+        (SchemeMeaning((), True, in_sample=True), "the training rows themselves"),
+    ],
+)
+def test_a_control_says_how_it_splits(meaning: SchemeMeaning, words: str) -> None:
+    assert meaning.split == words
+    assert not meaning.unseen

@@ -52,6 +52,21 @@ def test_a_count_that_is_missing_somewhere_is_a_real(tmp_path: Path) -> None:
     assert read_csv(tmp_path / "t.csv", COLUMNS)["n"].isna().tolist() == [True, False]
 
 
+def test_a_column_that_earlier_versions_lack_reads_as_nan_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("name,n\na,2\nb,3\n")
+    columns = {"name": "text", "score": "real", "n": "count"}
+    back = read_csv(tmp_path / "t.csv", columns, later=("score",))
+    assert list(back) == list(columns)
+    assert back["score"].isna().all()
+    assert back["score"].dtype == "float64"
+    with pytest.raises(RunError, match="column 'score' is missing"):
+        read_csv(tmp_path / "t.csv", columns)
+
+
+def test_truth_is_written_as_json_writes_it() -> None:
+    assert csv_text(pd.DataFrame({"tie": [True, False]})) == "tie\ntrue\nfalse\n"
+
+
 def test_the_frame_given_is_not_changed() -> None:
     frame = pd.DataFrame({"name": ["=x"]})
     csv_text(frame)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SchemeSummary", "measured", "summarise_schemes"]
 
-_AVERAGED = ("valid_mape", "test_mape", "test_mspe", "test_r", "test_wape", "test_p99_ape")
+_AVERAGED = (
+    *("valid_mape", "test_mape", "test_mspe", "test_r", "test_wape", "test_p99_ape"),
+    "test_time_error",
+)
 
 
 @dataclass(frozen=True, slots=True)

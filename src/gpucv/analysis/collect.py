@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gpucv.analysis.donors import DONOR_COLUMNS
+from gpucv.analysis.few_shot import FEW_SHOT_COLUMNS, NEXT_ROW_COLUMNS
 from gpucv.analysis.stability import stability_table
 from gpucv.analysis.tables import (
     EXPERIMENT_COLUMNS,
@@ -16,7 +18,7 @@ from gpucv.analysis.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from gpucv.runs import FoldRecord
 
@@ -51,7 +53,47 @@ def collect_tables(records: Sequence[FoldRecord]) -> StudyTables:
         experiments=_frame(experiments, EXPERIMENT_COLUMNS),
         importance=table,
         stability=stability_table(table),
+        donors=_frame_of_some(records, _donors, DONOR_COLUMNS),
+        few_shot=_frame_of_some(records, _curve, FEW_SHOT_COLUMNS),
+        next_rows=_frame_of_some(records, _next_rows, NEXT_ROW_COLUMNS),
     )
+
+
+def _donors(record: FoldRecord) -> list[dict[str, Any]]:
+    return record.donors
+
+
+def _curve(record: FoldRecord) -> list[dict[str, Any]]:
+    return record.curve
+
+
+def _next_rows(record: FoldRecord) -> list[dict[str, Any]]:
+    """Return a row per feature of each row to measure: predictors differ in their features."""
+    return [
+        {
+            "rank": rank,
+            "experiment_id": row["experiment_id"],
+            "step_id": row["step_id"],
+            "feature": feature,
+            "value": value,
+        }
+        for rank, row in enumerate(record.next_rows, start=1)
+        for feature, value in row["features"].items()
+    ]
+
+
+def _frame_of_some(
+    records: Sequence[FoldRecord],
+    rows_of: Callable[[FoldRecord], list[dict[str, Any]]],
+    columns: Mapping[str, str],
+) -> pd.DataFrame | None:
+    """Return a table of what only some studies have; None where no fold has it."""
+    rows = [
+        {name: getattr(record, name) for name in _FOLD} | row
+        for record in records
+        for row in rows_of(record)
+    ]
+    return _frame(rows, columns) if rows else None
 
 
 def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
@@ -61,4 +103,6 @@ def _frame(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> pd.
             frame[name] = pd.to_numeric(frame[name]).astype("float64")
         elif kind == "count":
             frame[name] = frame[name].astype("int64")
+        elif kind == "flag":
+            frame[name] = frame[name].astype(bool)
     return frame

@@ -41,28 +41,33 @@ def _one_scheme(scheme: SchemeSummary, mape_max: float) -> str:
     folds = f"n = {scheme.n_finished} of {scheme.n_planned} folds"
     if not scheme.n_finished:
         return (
-            f"{scheme.scheme}: no fold finished, so nothing follows for an unseen {meaning.group}."
+            f"{scheme.scheme}: no fold finished, so nothing follows for {meaning.an_unseen_group}."
         )
     worst = f"worst {scheme.worst_mape:.1f}%, {scheme.worst_holdout}; {folds}"
     if scheme.worst_mape >= mape_max:
         return (
-            f"{scheme.scheme}: one predictor does not hold on {meaning.a_group} it has never "
-            f"seen ({worst}). {_remedy(meaning)}"
+            f"{scheme.scheme}: one predictor does not hold on {meaning.asked} ({worst}). "
+            f"{_remedy(meaning)}"
         )
     if not scheme.complete:
         return (
             f"{scheme.scheme}: the finished folds stay below {mape_max:g}% ({worst}), but the "
-            f"missing ones decide whether one predictor serves an unseen {meaning.group}."
+            f"missing ones decide whether one predictor serves {meaning.an_unseen_group}."
         )
+    served = f"{meaning.a_group} it has not seen" if meaning.unseen else meaning.asked
     return (
         f"{scheme.scheme}: every fold stays below {mape_max:g}% ({worst}): one predictor can "
-        f"serve {meaning.a_group} it has not seen, as far as these {scheme.n_finished} folds stand "
-        f"for it."
+        f"serve {served}, as far as these {scheme.n_finished} folds stand for it."
     )
 
 
 def _remedy(meaning: SchemeMeaning) -> str:
-    if meaning.held_out == ("model",):
+    if meaning.temporal:
+        return (
+            "Train on rows from the whole of a recording, or fit anew as it goes on: what its "
+            "beginning teaches does not last."
+        )
+    if meaning.held_out == ("model",) and meaning.unseen:
         return (
             "Fit one predictor per model, each on that model's own rows; how well those "
             "do was not measured here."
@@ -104,6 +109,7 @@ def _leaving_one(schemes: Sequence[SchemeSummary], column: str) -> SchemeSummary
     """Return the first scheme with a finished fold that leaves out one value of `column`."""
     for scheme in schemes:
         meaning = scheme.meaning
-        if scheme.n_finished and meaning.held_out == (column,) and not meaning.several:
+        alone = meaning.held_out == (column,) and meaning.unseen and not meaning.several
+        if scheme.n_finished and alone:
             return scheme
     return None

@@ -1,8 +1,8 @@
 """What a split of rows hides: its error beside that on groups never seen.
 
-A control holds rows out whatever their group, so training has seen rows much like every
-test row. Its error is the one most often reported, and the lowest. The difference to a
-scheme that holds groups out is the optimism of such a report.
+A control holds rows out whatever their group, or none at all, so training has seen rows
+much like every test row, or the row itself. Its error is the one most often reported, and
+the lowest. The difference to a scheme that holds groups out is the optimism of such a report.
 """
 
 from __future__ import annotations
@@ -52,15 +52,14 @@ class OptimismGap:
     def sentence(self) -> str:
         """The gap in words, with the folds behind both averages."""
         scheme, control = self.scheme, self.control
-        split = "a random split" if control.meaning.random else "a split of rows"
         if not control.n_finished:
             return (
                 f"{scheme.scheme}: the optimism gap is not known, as none of the "
                 f"{control.n_planned} folds of the control {control.scheme} finished."
             )
         told = (
-            f"{scheme.scheme}: {scheme.average_mape:.1f}% on {scheme.meaning.a_group} it has never "
-            f"seen ({_folds(scheme)}) against {control.average_mape:.1f}% on {split} "
+            f"{scheme.scheme}: {scheme.average_mape:.1f}% on {scheme.meaning.asked} "
+            f"({_folds(scheme)}) against {control.average_mape:.1f}% on {control.meaning.split} "
             f"({control.scheme}, {_folds(control)}): {self._size()}."
         )
         missing = control.n_planned - control.n_finished

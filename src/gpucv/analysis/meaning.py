@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, TypeGuard
 
 from gpucv.errors import RunError
 from gpucv.schema import DTYPE, ENGINE, ENGINE_VERSION, EXPERIMENT, GPU, OP, TP
+from gpucv.study import RESUBSTITUTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +47,12 @@ class SchemeMeaning:
         Columns of which no training row shares a combination with a row held out.
     random : bool
         Whether rows are drawn at random.
+    temporal : bool
+        Whether the last rows of a group are held out, and its first are learnt from.
+    within : tuple of str
+        Columns inside whose groups rows are held out: all of those groups are learnt from.
+    in_sample : bool
+        Whether the rows tested are those learnt from.
     """
 
     held_out: tuple[str, ...]
@@ -53,18 +60,25 @@ class SchemeMeaning:
     several: bool = False
     disjoint: tuple[str, ...] = ()
     random: bool = False
+    temporal: bool = False
+    within: tuple[str, ...] = ()
+    in_sample: bool = False
+
+    @property
+    def unseen(self) -> bool:
+        """Whether no training row belongs to a group that is tested."""
+        inside_but_apart = bool(self.disjoint) and self.held_out == self.disjoint
+        seen = self.temporal or (bool(self.within) and not inside_but_apart)
+        return not (self.control or seen)
 
     @property
     def _spoken(self) -> list[tuple[str, str]]:
-        """Each column's noun and preposition; a version is always one of its engine."""
-        told = [c for c in self.held_out if c != ENGINE or ENGINE_VERSION not in self.held_out]
-        return [_SPOKEN.get(column, (column, "of")) for column in told]
+        return _spoken(self.held_out)
 
     @property
     def group(self) -> str:
         """One held-out group in words: ``model``, ``combination of model and GPU``."""
-        *others, last = [noun for noun, _ in self._spoken] or ["group"]
-        return f"combination of {', '.join(others)} and {last}" if others else last
+        return _one_of(self.held_out)
 
     @property
     def a_group(self) -> str:
@@ -78,15 +92,42 @@ class SchemeMeaning:
         return f"{spoken[0][1] if len(spoken) == 1 else 'of'} {self.a_group}"
 
     @property
+    def asked(self) -> str:
+        """What is predicted: ``a model it has never seen``, unless training saw its groups."""
+        if self.temporal:
+            return f"the last rows {self.of_a_group} whose first rows it has seen"
+        if not self.unseen and self.within:
+            return f"rows {self.of_a_group} kept from it inside each {_one_of(self.within)}"
+        return f"{self.a_group} it has never seen"
+
+    @property
+    def an_unseen_group(self) -> str:
+        """`asked`, the short way where it can be: ``an unseen model``."""
+        return f"an unseen {self.group}" if self.unseen else self.asked
+
+    @property
+    def split(self) -> str:
+        """How a control splits: ``a random split``."""
+        if self.in_sample:
+            return "the training rows themselves"
+        kind = "a random split" if self.random else "a split of rows"
+        return f"{kind} inside each {_one_of(self.within)}" if self.within else kind
+
+    @property
     def title(self) -> str:
         """What the scheme does, as in ``leave one model out``."""
+        inside = f" inside each {_one_of(self.within)}" if self.within else ""
+        if self.in_sample:
+            return "test the training rows (control)"
         if self.control:
-            return "leave rows out whatever their group (control)"
+            return f"leave rows out{inside or ' whatever their group'} (control)"
         columns = " x ".join(noun for noun, _ in self._spoken)
+        if self.temporal:
+            return f"leave the last rows of one {columns} out, learn from the first of all"
         shared = "" if set(self.disjoint) <= set(self.held_out) else self.shape
         shared = f", no {shared} shared" if shared else ""
         if self.several:
-            return f"groups of {columns} held out, one or more at a time{shared}"
+            return f"groups of {columns} held out{inside}, one or more at a time{shared}"
         return f"leave one {columns or 'group'} out{shared}"
 
     @property
@@ -95,11 +136,10 @@ class SchemeMeaning:
         return " x ".join(self.disjoint)
 
     def to_json(self) -> dict[str, object]:
-        """Return JSON-ready values: ``held_out, control, several, disjoint, random``."""
+        """Return JSON-ready values, by the name of each attribute."""
         return {
-            **asdict(self),
-            "held_out": list(self.held_out),
-            "disjoint": list(self.disjoint),
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
         }
 
 
@@ -107,8 +147,9 @@ def scheme_meanings(schemes: Iterable[SchemeSpec]) -> dict[str, SchemeMeaning]:
     """Return what each scheme of a study means, by its name.
 
     A scikit-learn splitter without ``hold_out`` is a control, unless ``disjoint`` makes it
-    hold shapes out. Leave-P-groups-out with ``p`` above 1, and any splitter but
-    ``LeaveOneGroupOut``, may hold out several groups.
+    hold shapes out; so is `RESUBSTITUTION`, which tests the training rows.
+    Leave-P-groups-out with ``p`` above 1, and any splitter but ``LeaveOneGroupOut``, may
+    hold out several groups.
     """
     return {spec.name: _meaning_of(spec) for spec in schemes}
 
@@ -124,7 +165,22 @@ def _meaning_of(spec: SchemeSpec) -> SchemeMeaning:
         several=bool(held_out) and (spec.p > 1 or spec.splitter not in ("", "LeaveOneGroupOut")),
         disjoint=spec.shape,
         random=bool(drawn),
+        temporal=spec.temporal is not None,
+        within=spec.within_columns,
+        in_sample=spec.splitter == RESUBSTITUTION,
     )
+
+
+def _spoken(columns: Iterable[str]) -> list[tuple[str, str]]:
+    """Return each column's noun and preposition; a version is always one of its engine."""
+    named = tuple(columns)
+    told = [column for column in named if column != ENGINE or ENGINE_VERSION not in named]
+    return [_SPOKEN.get(column, (column, "of")) for column in told]
+
+
+def _one_of(columns: Iterable[str]) -> str:
+    *others, last = [noun for noun, _ in _spoken(columns)] or ["group"]
+    return f"combination of {', '.join(others)} and {last}" if others else last
 
 
 def schemes_from_json(content: object) -> dict[str, SchemeMeaning]:
@@ -168,11 +224,11 @@ def meaning_by_name(scheme: str) -> SchemeMeaning:
 def _from_json(name: str, entry: object) -> SchemeMeaning:
     if isinstance(entry, Mapping):
         filled = {**meaning_by_name(name).to_json(), **entry}
-        columns, shape = filled["held_out"], filled["disjoint"]
-        flags = [filled[key] for key in ("control", "several", "random")]
-        if _are_names(columns) and _are_names(shape) and all(isinstance(f, bool) for f in flags):
-            control, several, random = flags
-            return SchemeMeaning(tuple(columns), control, several, tuple(shape), random)
+        known = {field.name: filled[field.name] for field in fields(SchemeMeaning)}
+        names = {key: known[key] for key in ("held_out", "disjoint", "within")}
+        flags = [value for key, value in known.items() if key not in names]
+        if all(map(_are_names, names.values())) and all(isinstance(each, bool) for each in flags):
+            return SchemeMeaning(**{**known, **{key: tuple(names[key]) for key in names}})
     raise RunError(
         f"manifest.json: schemes.{name} is {entry!r:.80}, which does not say what is held out; "
         f"start a new run"

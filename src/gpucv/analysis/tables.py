@@ -14,6 +14,7 @@ __all__ = [
     "EXPERIMENT_COLUMNS",
     "FOLD_COLUMNS",
     "IMPORTANCE_COLUMNS",
+    "LATER_FOLD_COLUMNS",
     "OPTIONAL_FOLD_COLUMNS",
     "STABILITY_COLUMNS",
     "Formulation",
@@ -21,7 +22,7 @@ __all__ = [
     "formulations",
 ]
 
-Kind = Literal["text", "count", "real"]
+Kind = Literal["text", "count", "real", "flag"]
 
 FOLD_COLUMNS: Mapping[str, Kind] = {
     "scheme": "text",
@@ -43,8 +44,12 @@ FOLD_COLUMNS: Mapping[str, Kind] = {
     "fit_s": "real",
     "predict_s": "real",
     "device": "text",
+    "test_time_error": "real",
 }
-"""folds.csv. MAPE, MSPE, WAPE and APE in percent, times in seconds."""
+"""folds.csv. MAPE, MSPE, WAPE, APE and the error of the total time in percent, times in seconds."""
+
+LATER_FOLD_COLUMNS = ("test_time_error",)
+"""Of them, those that the tables of earlier versions lack; they read as NaN."""
 
 OPTIONAL_FOLD_COLUMNS: Mapping[str, Kind] = {"n_left_out": "count"}
 """Behind them, where a scheme keeps shapes disjoint: rows neither trained on nor held out."""
@@ -99,12 +104,18 @@ class StudyTables:
         With the columns of `FOLD_COLUMNS` (and of `OPTIONAL_FOLD_COLUMNS`, where they
         say something), `EXPERIMENT_COLUMNS`, `IMPORTANCE_COLUMNS` and
         `STABILITY_COLUMNS`.
+    donors, few_shot, next_rows : pandas.DataFrame or None
+        With `DONOR_COLUMNS`, `FEW_SHOT_COLUMNS` and `NEXT_ROW_COLUMNS`; None where no fold
+        had a donor, or measured rows of the group it holds out.
     """
 
     folds: pd.DataFrame
     experiments: pd.DataFrame
     importance: pd.DataFrame
     stability: pd.DataFrame
+    donors: pd.DataFrame | None = None
+    few_shot: pd.DataFrame | None = None
+    next_rows: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -238,7 +238,7 @@ def _reason(schemes: Sequence[SchemeSummary], n_failing: int, limits: Thresholds
 
 def _only_controls(schemes: Sequence[SchemeSummary]) -> str:
     names = ", ".join(scheme.scheme for scheme in schemes)
-    return f"Only controls were planned ({names}), which hold out rows: no group was held out."
+    return f"Only controls were planned ({names}): no group was held out."
 
 
 def _number(value: float) -> float | None:

@@ -13,7 +13,7 @@ import pandas as pd
 from gpucv.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 __all__ = ["csv_text", "read_csv"]
@@ -27,12 +27,14 @@ def csv_text(frame: pd.DataFrame) -> str:
     """Return `frame` as CSV: no index, full precision, newline line ends, NaN empty.
 
     Text cells that a spreadsheet would run as a formula get an apostrophe in
-    front; numbers, negative ones too, stay as they are.
+    front; numbers, negative ones too, stay as they are. Truth is ``true`` or ``false``.
     """
     guarded = frame.copy()
     returns = False
     for name in guarded.columns:
-        if not pd.api.types.is_numeric_dtype(guarded[name].dtype):
+        if guarded[name].dtype == bool:
+            guarded[name] = guarded[name].map({True: "true", False: "false"})
+        elif not pd.api.types.is_numeric_dtype(guarded[name].dtype):
             guarded[name] = guarded[name].map(_guard)
             returns |= any("\r" in str(cell) for cell in guarded[name])
     # Python 3.11 leaves a bare carriage return unquoted, which then ends the row.
@@ -41,7 +43,10 @@ def csv_text(frame: pd.DataFrame) -> str:
 
 
 def read_csv(
-    path: Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+    path: Path,
+    columns: Mapping[str, str],
+    optional: Mapping[str, str] | None = None,
+    later: Collection[str] = (),
 ) -> pd.DataFrame:
     """Read a table that `csv_text` made, in UTF-8.
 
@@ -49,10 +54,12 @@ def read_csv(
     ----------
     path : Path
     columns : Mapping of str to str
-        Every column the table must have, by kind: ``text``, ``count`` or
-        ``real``. A group called ``NA`` or ``007`` keeps its name.
+        Every column the table must have, by kind: ``text``, ``count``,
+        ``real`` or ``flag``. A group called ``NA`` or ``007`` keeps its name.
     optional : Mapping of str to str, optional
         Columns read where the table has them.
+    later : collection of str, optional
+        Those of `columns` that tables of earlier versions lack: NaN there.
 
     Returns
     -------
@@ -66,14 +73,16 @@ def read_csv(
         The file is missing, damaged, or lacks a column.
     """
     header, rows = _read_cells(path)
-    missing = [name for name in columns if name not in header]
+    missing = [name for name in columns if name not in header and name not in later]
     if missing:
         raise RunError(f"{path}: column {missing[0]!r} is missing; found {header}")
     found = {name: kind for name, kind in (optional or {}).items() if name in header}
     return pd.DataFrame(
         {
             name: _column(
-                [row[header.index(name)] for row in rows], kind, f"{path}: column {name!r}"
+                [row[header.index(name)] if name in header else "" for row in rows],
+                kind,
+                f"{path}: column {name!r}",
             )
             for name, kind in {**columns, **found}.items()
         }
@@ -102,6 +111,11 @@ def _read_cells(path: Path) -> tuple[list[str], list[list[str]]]:
 def _column(cells: list[str], kind: str, where: str) -> pd.Series[Any]:
     if kind == "text":
         return pd.Series([_unguard(cell) for cell in cells], dtype=str)
+    if kind == "flag":
+        odd = next((cell for cell in cells if cell not in ("true", "false")), None)
+        if odd is not None:
+            raise RunError(f"{where}: {odd!r} is neither true nor false")
+        return pd.Series([cell == "true" for cell in cells], dtype=bool)
     try:
         # float() gives back the very number that was written; pandas' parsers need not.
         values = np.array([float(cell) if cell else math.nan for cell in cells], dtype=np.float64)

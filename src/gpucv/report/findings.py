@@ -6,6 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 from gpucv.report.audit_story import QUESTION
+from gpucv.report.donor_tables import DONORS_HEADING, DONORS_SAID
+from gpucv.report.few_shot_tables import FEW_SHOT_HEADING, FEW_SHOT_SAID
+from gpucv.report.leaderboard import LEADERBOARD_SAID
 from gpucv.report.story import METRICS_SAID, NO_IMPORTANCE, tell
 
 if TYPE_CHECKING:
@@ -42,7 +45,11 @@ def render_findings(report: ReportInput) -> str:
     blocks = [*_opening(story), *_audit(story)]
     if story.comparison:
         blocks += ["## The predictors compared", _grid(story.comparison)]
+    if story.leaderboard:
+        blocks += ["## Leaderboard", LEADERBOARD_SAID, *_tables(story.leaderboard, "##")]
     blocks += _tables([story.gaps] if story.gaps else [], "#")
+    if story.donors:
+        blocks += [f"## {DONORS_HEADING}", DONORS_SAID, *_tables(story.donors, "##")]
     for chapter in story.chapters:
         blocks += _chapter(chapter)
     blocks += _notes(story)
@@ -94,7 +101,18 @@ def _chapter(chapter: Chapter) -> list[str]:
         blocks += _tables(chapter.experiments, level)
     blocks.append(f"{level} Feature importance and rank stability")
     blocks += _tables(chapter.features, level) or [NO_IMPORTANCE]
+    blocks += _few_shot(chapter, level)
     blocks += [f"{level} What follows", _bullets(chapter.follows)]
+    return blocks
+
+
+def _few_shot(chapter: Chapter, level: str) -> list[str]:
+    if not chapter.few_shot:
+        return []
+    blocks = [f"{level} {FEW_SHOT_HEADING}", FEW_SHOT_SAID]
+    for told in chapter.few_shot:
+        blocks += _tables([told.curve, told.needed], level)
+        blocks += [_bullets(told.sentences)] if told.sentences else []
     return blocks
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["comparison_table", "failure_table", "gap_table"]
 
 GAP_SAID = (
-    "A control splits rows whatever their group, so training has seen rows much like every test "
+    "A control keeps no group apart, so training has seen rows much like every test "
     "row: its error says little about configurations never seen. Averages are over finished folds."
 )
 

@@ -10,6 +10,9 @@ from markupsafe import Markup
 
 from gpucv.report.audit_story import QUESTION
 from gpucv.report.cells import clean, count, percent
+from gpucv.report.donor_tables import DONORS_HEADING, DONORS_SAID
+from gpucv.report.few_shot_figure import LearningFigure, learning_figure
+from gpucv.report.few_shot_tables import FEW_SHOT_HEADING, FEW_SHOT_SAID, NEXT_SAID
 from gpucv.report.figures import (
     Curves,
     Panel,
@@ -19,6 +22,7 @@ from gpucv.report.figures import (
     rank_strip,
 )
 from gpucv.report.heatmap import HeatMap, heat_map, legend
+from gpucv.report.leaderboard import LEADERBOARD_SAID
 from gpucv.report.story import METRICS_SAID, NO_IMPORTANCE, NO_PREDICTIONS, tell
 from gpucv.report.tables import Table, scheme_title
 
@@ -67,6 +71,8 @@ class PageChapter:
         One rank strip per row of each feature table, empty for the average.
     scale : tuple of (class, range)
         The heat map's colours.
+    learning : list of LearningFigure
+        One per few-shot story.
     """
 
     said: Chapter
@@ -74,6 +80,7 @@ class PageChapter:
     bars: list[list[Markup]]
     strips: list[list[Markup]]
     scale: tuple[tuple[str, str], ...]
+    learning: list[LearningFigure]
 
 
 def render_page(report: ReportInput) -> str:
@@ -98,7 +105,8 @@ def render_page(report: ReportInput) -> str:
     )
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
     style = "".join(
-        (folder / name).read_text(encoding="utf-8") for name in ("page.css", "audit_page.css")
+        (folder / name).read_text(encoding="utf-8")
+        for name in ("page.css", "audit_page.css", "few_shot_page.css")
     )
     story = tell(report)
     n_panels = max(2, _MOST_PANELS // max(1, sum(len(v.schemes) for v in report.verdicts)))
@@ -110,6 +118,12 @@ def render_page(report: ReportInput) -> str:
         cards=[_card(summary) for verdict in report.verdicts[:1] for summary in verdict.schemes],
         has_predictions=report.predictions is not None,
         tone=_tone(report.verdicts[0]) if report.verdicts else "open",
+        leaderboard_said=LEADERBOARD_SAID,
+        donors_heading=DONORS_HEADING,
+        donors_said=DONORS_SAID,
+        few_shot_heading=FEW_SHOT_HEADING,
+        few_shot_said=FEW_SHOT_SAID,
+        next_said=NEXT_SAID,
         metrics_said=METRICS_SAID,
         no_importance=NO_IMPORTANCE,
         no_predictions=NO_PREDICTIONS,
@@ -131,6 +145,7 @@ def _chapter(report: ReportInput, chapter: Chapter, n_panels: int) -> PageChapte
         bars=[[mape_bar(mape, mape_max) for mape in table.mapes] for table in chapter.folds],
         strips=[_strips(table) for table in chapter.features],
         scale=legend(mape_max),
+        learning=[learning_figure(each.learning, mape_max) for each in chapter.few_shot],
     )
 
 

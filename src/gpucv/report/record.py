@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gpucv.analysis import mean_rank_std, top_features, verdicts_json
+from gpucv.analysis import mean_rank_std, rank_formulations, top_features, verdicts_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,12 @@ def render_json(report: ReportInput) -> dict[str, object]:
     -------
     dict
         ``schema, name, synthetic, recorded, verdicts, folds, experiments,
-        importance, stability, top10_rank_std, audit, notes, failures``.
+        importance, stability, leaderboard, differences, top10_rank_std, audit, notes,
+        failures``, and ``donors``, ``few_shot``, ``next_rows`` where the study has them.
     """
     tables = report.tables
+    meanings = {each.scheme: each.meaning for v in report.verdicts for each in v.schemes}
+    board = rank_formulations(tables.folds, meanings)
     return {
         **verdicts_json(report.verdicts),
         "name": report.name,
@@ -39,6 +42,8 @@ def render_json(report: ReportInput) -> dict[str, object]:
         "experiments": _records(tables.experiments),
         "importance": _records(tables.importance),
         "stability": _records(tables.stability),
+        "leaderboard": _records(board.table),
+        "differences": _records(board.differences),
         "top10_rank_std": _top10(report),
         "audit": report.audit.to_json() if report.audit else None,
         "notes": [{"level": level, "message": message} for level, message in report.notes],
@@ -53,6 +58,15 @@ def render_json(report: ReportInput) -> dict[str, object]:
             }
             for failure in report.failures
         ],
+        **{
+            name: _records(frame)
+            for name, frame in (
+                ("donors", tables.donors),
+                ("few_shot", tables.few_shot),
+                ("next_rows", tables.next_rows),
+            )
+            if frame is not None
+        },
     }
 
 

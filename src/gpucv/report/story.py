@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from gpucv.report.audit_story import AuditStory, audit_story
 from gpucv.report.cells import clean, clean_sentence, count, share
+from gpucv.report.donor_tables import donor_tables
+from gpucv.report.few_shot_tables import FewShotStory, few_shot_stories
+from gpucv.report.leaderboard import leaderboard_tables
 from gpucv.report.overview import comparison_table, failure_table, gap_table
 from gpucv.report.tables import (
     Column,
@@ -42,8 +45,9 @@ RECORDED = (
 TRIAL = "TRIAL RUN. Only the first {limit} steps of every experiment were used: this is no result."
 METRICS_SAID = (
     "MAPE: mean absolute percentage error of a fold's test rows. MSPE: the same with its sign, "
-    "so above 0 the predictions are too high. r: Pearson correlation. Train rows are all rows "
-    "not held out, validation included. Averages are plain means over folds."
+    "so above 0 the predictions are too high. r: Pearson correlation. Time error: error of the "
+    "total of all predictions. Train rows are all rows not held out, validation included. "
+    "Averages are plain means over folds."
 )
 NO_IMPORTANCE = "No feature importance is known for this predictor."
 NO_PREDICTIONS = "Single predictions are not part of these results, so no figure shows them."
@@ -65,6 +69,8 @@ class Chapter:
     follows : tuple of str
     folds, experiments, extremes, features : tuple of Table
         By scheme, in study order.
+    few_shot : tuple of FewShotStory
+        Of the schemes that measure rows of the group they hold out.
     """
 
     heading: str
@@ -76,6 +82,7 @@ class Chapter:
     experiments: tuple[Table, ...]
     extremes: tuple[Table, ...]
     features: tuple[Table, ...]
+    few_shot: tuple[FewShotStory, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,10 @@ class Story:
     chapters : tuple of Chapter
         One per formulation.
     comparison, gaps, failures, data_files : Table or None
+    leaderboard : tuple of Table
+        One per scheme where the study compares formulations.
+    donors : tuple of Table
+        One per scheme in which predictors were borrowed.
     audit : AuditStory or None
         What the audit said of the target; None where it was switched off.
     notes : tuple of (level, message)
@@ -108,7 +119,9 @@ class Story:
     facts: tuple[tuple[str, str], ...]
     chapters: tuple[Chapter, ...]
     comparison: Table | None
+    leaderboard: tuple[Table, ...]
     gaps: Table | None
+    donors: tuple[Table, ...]
     failures: Table | None
     audit: AuditStory | None
     notes: tuple[tuple[str, str], ...]
@@ -140,7 +153,9 @@ def tell(report: ReportInput) -> Story:
         facts=_facts(report),
         chapters=tuple(_chapter(report, verdict, several) for verdict in report.verdicts),
         comparison=comparison_table(report.verdicts) if several else None,
+        leaderboard=leaderboard_tables(report),
         gaps=gap_table(report.verdicts),
+        donors=donor_tables(report.tables.donors),
         failures=failure_table(report),
         audit=audit_story(report.audit, report.name) if report.audit else None,
         notes=tuple((clean(level), clean_sentence(message)) for level, message in report.notes),
@@ -163,10 +178,13 @@ def _question(report: ReportInput) -> str:
     if not report.verdicts:
         return "Does one predictor hold on configurations it has never seen?"
     meanings = [scheme.meaning for scheme in report.verdicts[0].schemes]
-    groups = dict.fromkeys(clean(each.a_group) for each in meanings if not each.control)
-    unseen = " or ".join(groups) or "configurations"
+    asked = [each for each in meanings if not each.control]
+    unseen = dict.fromkeys(clean(each.a_group) for each in asked if each.unseen)
+    others = dict.fromkeys(clean(each.asked) for each in asked if not each.unseen)
+    if unseen or not others:
+        others = {f"{' or '.join(unseen) or 'configurations'} it has never seen": None, **others}
     targets = list(dict.fromkeys(clean(v.formulation.target) for v in report.verdicts))
-    return f"Does one predictor of {' and '.join(targets)} hold on {unseen} it has never seen?"
+    return f"Does one predictor of {' and '.join(targets)} hold on {' or '.join(others)}?"
 
 
 def _claim(verdict: Verdict | None) -> str:
@@ -219,6 +237,7 @@ def _chapter(report: ReportInput, verdict: Verdict, several: bool) -> Chapter:
             table for summary, rows in by_scheme for table in extreme_tables(rows, summary)
         ),
         features=tuple(table for table in features if table is not None),
+        few_shot=few_shot_stories(tables, of, verdict.thresholds.mape_max),
     )
 
 

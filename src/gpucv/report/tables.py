@@ -87,7 +87,8 @@ _METRICS: tuple[tuple[str, Column, Callable[[float], str]], ...] = (
     ("test_mspe", Column("MSPE %", spare=2), signed),
     ("test_r", Column("r", spare=3), decimal),
     ("test_wape", Column("WAPE %", spare=4), percent),
-    ("test_p99_ape", Column("P99 APE %", spare=8), percent),
+    ("test_time_error", Column("time error %", spare=8), percent),
+    ("test_p99_ape", Column("P99 APE %", spare=9), percent),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpucv.report.story import tell
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plain_text", "print_report", "render_terminal", "titled_table"]
 
 _GAP = 2
+_LEADERS = 8
+"""Rows of a leaderboard that are printed unless all is asked for."""
 _STYLES = {
     "Strongly supported": "bold green",
     "Supported": "bold green",
@@ -38,7 +41,8 @@ def render_terminal(report: ReportInput, *, width: int = 80, full: bool = True) 
         Columns to fit; columns that do not fit are left out, the least telling
         first, and long names are broken over lines.
     full : bool
-        Whether every experiment is listed, or only the best and the worst.
+        Whether every experiment is listed, or only the best and the worst; and whether
+        every predictor of a leaderboard is.
 
     Returns
     -------
@@ -49,7 +53,8 @@ def render_terminal(report: ReportInput, *, width: int = 80, full: bool = True) 
 
     story = tell(report)
     parts = [*_opening(story), *_audit(story)]
-    for table in (story.failures, story.comparison, story.gaps):
+    leaders = [_leaders(table, full) for table in story.leaderboard]
+    for table in (story.failures, story.comparison, *leaders, story.gaps, *story.donors):
         parts += titled_table(table, width) if table else []
     for chapter in story.chapters:
         parts += _chapter(chapter, width, full)
@@ -63,6 +68,16 @@ def print_report(report: ReportInput, *, full: bool = False) -> None:
 
     console = Console(highlight=False)
     console.print(render_terminal(report, width=console.width, full=full))
+
+
+def _leaders(table: Table, full: bool) -> Table:
+    """Keep the first rows of a leaderboard unless all are asked for, and say how many follow."""
+    titled = replace(table, title=f"Leaderboard, {table.title}")
+    left = len(table.rows) - _LEADERS
+    if full or left <= 0:
+        return titled
+    more = f"{left} more follow, see leaderboard.csv."
+    return replace(titled, rows=table.rows[:_LEADERS], note=f"{table.note} {more}")
 
 
 def _opening(story: Story) -> list[RenderableType]:
@@ -102,6 +117,10 @@ def _chapter(chapter: Chapter, width: int, full: bool) -> list[RenderableType]:
     for tables in (chapter.folds, chapter.extremes, experiments, chapter.features):
         for table in tables:
             parts += titled_table(table, width)
+    for told in chapter.few_shot:
+        for table in (told.curve, told.needed):
+            parts += titled_table(table, width)
+        parts += [plain_text(f"- {sentence}") for sentence in told.sentences]
     parts += [plain_text(""), plain_text("What follows", "bold")]
     parts += [plain_text(f"- {sentence}") for sentence in chapter.follows]
     return parts

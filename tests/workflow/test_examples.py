@@ -79,7 +79,9 @@ def gaps_of(result: gpucv.Result) -> dict[tuple[str, str, str], dict[str, Any]]:
 def test_every_example_loads_under_its_own_name(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert load_study(path).study.name == path.stem
-    assert path.stem in {*FOLDERS, "h3-generalization"}
+    elsewhere = {"few-shot-vidur", "h2-per-experiment", "h3-generalization"}
+    elsewhere |= {"vidur-donors", "vidur-own-scores"}
+    assert path.stem in {*FOLDERS, *elsewhere}
     assert all(at.startswith("../") for at in re.findall(r'^steps = \["(.*)"\]', text, re.M))
     for command in re.findall(r"gpucv run (\S+)", text):
         assert command == f"examples/{path.name}"
@@ -117,13 +119,13 @@ def test_an_example_runs_to_a_verdict_with_its_gap(
     assert set(folds["scheme"]) == {scheme.name for scheme in study.schemes}
     gaps = gaps_of(result)
     schemes = [scheme.name for scheme in study.schemes if scheme.name != "random"]
-    assert set(gaps) == {(p.name, p.transform, s) for p in study.predictors for s in schemes}
+    assert set(gaps) == {(p.title, p.transform, s) for p in study.predictors for s in schemes}
     mean = folds.groupby(["predictor", "transform", "scheme"])["test_mape"].mean()
     for (predictor, transform, scheme), gap in gaps.items():
         of = mean[predictor, transform]
         assert gap["gap_points"] == pytest.approx(of[scheme] - of["random"])
     findings = (result.path / "FINDINGS.md").read_text(encoding="utf-8")
-    gap = gaps[study.predictors[0].name, study.predictors[0].transform, schemes[0]]
+    gap = gaps[study.predictors[0].title, study.predictors[0].transform, schemes[0]]
     assert "## Optimism gap" in findings
     assert f"{gap['gap_points']:+.1f}" in findings
 
@@ -176,7 +178,9 @@ def test_the_cycle_study_is_the_arithmetic_of_its_pairs(
     for held_out, other in (tuple(cycles), tuple(cycles)[::-1]):
         learnt = cycles[other].iloc[: len(cycles[other]) - int(len(cycles[other]) * 0.25)]
         assert scores[held_out] == pytest.approx(mape(cycles[held_out], learnt.median()), rel=1e-4)
-    assert result.folds.query("scheme == 'lomo'")["test_mape"].between(10, 40).all()
+    plain = result.folds.query("scheme == 'lomo' and transform != 'ratio'")
+    plain = plain[plain["predictor"].isin(["xgboost", "constant"])]
+    assert plain["test_mape"].between(10, 40).all()
 
 
 def test_splitwise_learns_from_no_copied_row(
@@ -210,7 +214,7 @@ def test_aiconfigurator_drops_what_no_memory_allows_and_draws_the_rest(
     assert result.manifest["rows"] == 20_000
     by_gpu = result.folds.query("scheme == 'leave-one-gpu-out'")
     assert set(by_gpu["holdout"]) == {"a100", "b60"}
-    assert by_gpu["n_test"].sum() == 20_000
+    assert set(by_gpu.groupby(["predictor", "transform"])["n_test"].sum()) == {20_000}
     assert all(math.isfinite(value) for value in by_gpu["test_mape"])
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gpucv
-import gpucv.folds.task as task_module
 from gpucv.errors import DataError, EnvironmentFaultError, RunError
+from gpucv.pipelines import single
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +185,7 @@ def test_a_folder_that_is_no_run_of_this_version_is_refused(
 
 @pytest.fixture
 def with_one_failed_fold(run: Run, monkeypatch: pytest.MonkeyPatch) -> gpucv.Result:
-    make = task_module.make_predictor
+    make = single.make_predictor
     calls: list[Any] = []
 
     def fail_once(*words: Any) -> Any:
@@ -195,7 +195,7 @@ def with_one_failed_fold(run: Run, monkeypatch: pytest.MonkeyPatch) -> gpucv.Res
         return make(*words)
 
     with monkeypatch.context() as patched:
-        patched.setattr(task_module, "make_predictor", fail_once)
+        patched.setattr(single, "make_predictor", fail_once)
         return run(execution={"workers": 1, "threads_per_fold": 1})
 
 
@@ -215,7 +215,7 @@ def test_a_failed_fold_stays_failed_until_asked_for(
 def test_a_fault_of_the_machine_is_written_into_the_manifest(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, results_of: Results
 ) -> None:
-    make, calls = task_module.make_predictor, iter(range(4))
+    make, calls = single.make_predictor, iter(range(4))
 
     def third_finds_no_gpu(*words: Any) -> Any:
         if next(calls) == 2:
@@ -223,7 +223,7 @@ def test_a_fault_of_the_machine_is_written_into_the_manifest(
         return make(*words)
 
     with monkeypatch.context() as patched:
-        patched.setattr(task_module, "make_predictor", third_finds_no_gpu)
+        patched.setattr(single, "make_predictor", third_finds_no_gpu)
         with pytest.raises(EnvironmentFaultError, match="the GPU is gone"):
             run(execution={"workers": 1, "threads_per_fold": 1})
     root = tmp_path / "run"

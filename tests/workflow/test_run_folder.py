@@ -30,7 +30,7 @@ def test_a_run_folder_holds_what_it_says(run: Run, tmp_path: Path) -> None:
         [
             *("study.toml", "manifest.json", "plan.csv", "folds", "folds.csv", "experiments.csv"),
             *("importance.csv", "stability.csv", "predictions.parquet", "verdict.json"),
-            *("FINDINGS.md", "report.html"),
+            *("leaderboard.csv", "differences.csv", "FINDINGS.md", "report.html"),
         ]
     )
     assert sorted(p.name for p in (result.path / "folds").iterdir()) == [

@@ -29,6 +29,7 @@ _COMMANDS = {
     "validate": ("validate:validate", "Check a study and its data; train nothing."),
     "run": ("run:run", "Run a study: every fold, the tables, the findings, the page."),
     "resume": ("resume:resume", "Run the folds a run folder still lacks."),
+    "tune": ("tune:tune", "Tune predictors inside every fold, and say what that gains."),
     "report": ("report:report", "Print a run's findings again, or those of recorded results."),
     "audit": ("audit:audit", "Judge whether traces are fit to learn from."),
     "features": ("features:features", "Write a study's feature table."),

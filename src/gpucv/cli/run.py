@@ -12,9 +12,10 @@ from cyclopts import Parameter
 from gpucv.cli.options import OutputOptions, StudyFile, StudyOptions, switch
 
 if TYPE_CHECKING:
+    from gpucv.study import LoadedStudy
     from gpucv.workflow import PreparedStudy, Result
 
-__all__ = ["run"]
+__all__ = ["plan", "print_plan", "run", "show", "summary", "train"]
 
 
 def run(
@@ -32,27 +33,43 @@ def run(
     gpucv run examples/h3-generalization.toml --out runs/h3
     gpucv run study.toml --set predictors.0.params.max_depth=4 --limit 200
     """
-    from gpucv.cli.output import choose_progress, say, tell_notes, tell_plan
-    from gpucv.runs import RunLayout, new_run_folder
     from gpucv.study import load_study
-    from gpucv.workflow import prepare, start
 
-    limit = options.checked_limit()
-    loaded = load_study(study, options.overrides())
-    out = new_run_folder(loaded.study.name, out)
-    prepared = prepare(loaded, limit)
-    tell_notes(prepared.notes, quiet=output.quiet)
-    tell_plan(prepared, quiet=output.quiet)
+    prepared, out = plan(load_study(study, options.overrides()), out, options, output)
     if dry_run:
         print_plan(prepared, json=output.json)
         return 0
+    return show(train(prepared, out, output), output)
+
+
+def plan(
+    loaded: LoadedStudy, out: Path | None, options: StudyOptions, output: OutputOptions
+) -> tuple[PreparedStudy, Path]:
+    """Do all that comes before a fold, and tell of it; return that and the run folder's path."""
+    from gpucv.cli.output import tell_notes, tell_plan
+    from gpucv.runs import new_run_folder
+    from gpucv.workflow import prepare
+
+    limit = options.checked_limit()
+    folder = new_run_folder(loaded.study.name, out)
+    prepared = prepare(loaded, limit)
+    tell_notes(prepared.notes, quiet=output.quiet)
+    tell_plan(prepared, quiet=output.quiet)
+    return prepared, folder
+
+
+def train(prepared: PreparedStudy, out: Path, output: OutputOptions) -> Result:
+    """Run the folds; where that is interrupted, say how to finish them."""
+    from gpucv.cli.output import choose_progress, say
+    from gpucv.runs import RunLayout
+    from gpucv.workflow import start
+
     try:
-        result = start(prepared, out=out, progress=choose_progress(quiet=output.quiet))
+        return start(prepared, out=out, progress=choose_progress(quiet=output.quiet))
     except KeyboardInterrupt:
         if RunLayout(out).manifest.exists():
             say(f"to finish this run: gpucv resume {shlex.quote(str(out))}")
         raise
-    return show(result, output)
 
 
 def show(result: Result, output: OutputOptions) -> int:

@@ -64,11 +64,12 @@ def must_be_unchanged(
 
 
 def _deciding(versions: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions of the libraries that decide splits, trees and scores."""
+    """Return the versions of the libraries that decide splits, fits, choices and scores."""
+    deciding = ("numpy", "scikit-learn", "scipy", "optuna")
     return {
         "XGBoost" if name.startswith("xgboost") else name: version
         for name, version in versions.items()
-        if name in ("numpy", "scikit-learn") or name.startswith("xgboost")
+        if name in deciding or name.startswith("xgboost")
     }
 
 

@@ -30,6 +30,7 @@ from gpucv.runs import (
     write_manifest,
 )
 from gpucv.study import LoadedStudy, Study, load_study, study_from_dict, study_to_toml
+from gpucv.workflow.consensus import consensus_toml
 from gpucv.workflow.continuity import must_be_unchanged
 from gpucv.workflow.preparation import PreparedStudy, prepare
 from gpucv.workflow.rendering import report_input
@@ -223,13 +224,20 @@ def _report(
     tables = collect_tables(records)
     limits = Thresholds(**prepared.study.verdict.model_dump())
     verdicts = tuple(judge(tables.folds, limits, scheme_meanings(prepared.study.schemes)))
+    result = Result(layout.root, tables, verdicts, manifest)
     for path, frame in (
         (layout.folds_csv, tables.folds),
         (layout.experiments_csv, tables.experiments),
         (layout.importance_csv, tables.importance),
         (layout.stability_csv, tables.stability),
+        (layout.leaderboard_csv, result.leaderboard),
+        (layout.differences_csv, result.differences),
+        (layout.donors_csv, tables.donors),
+        (layout.few_shot_csv, tables.few_shot),
+        (layout.next_rows_csv, tables.next_rows),
     ):
-        atomic_write(path, csv_text(frame))
+        if frame is not None:
+            atomic_write(path, csv_text(frame))
     if any(record.status == "ok" for record in records):
         store = FoldStore(layout.root)
         atomic_write_with(
@@ -238,7 +246,8 @@ def _report(
     atomic_write(layout.verdict, to_json(verdicts_json(verdicts)))
     if prepared.audit is not None:
         atomic_write(layout.audit, to_json(prepared.audit.to_json()))
-    result = Result(layout.root, tables, verdicts, manifest)
+    if agreed := consensus_toml(prepared.study, records):
+        atomic_write(layout.tuned, agreed)
     report = report_input(result)
     atomic_write(layout.findings, render_findings(report))
     atomic_write(layout.page, render_page(report))

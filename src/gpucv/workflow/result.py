@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gpucv.analysis import (
+    DONOR_COLUMNS,
     EXPERIMENT_COLUMNS,
+    FEW_SHOT_COLUMNS,
     FOLD_COLUMNS,
     IMPORTANCE_COLUMNS,
+    LATER_FOLD_COLUMNS,
+    NEXT_ROW_COLUMNS,
     OPTIONAL_FOLD_COLUMNS,
     STABILITY_COLUMNS,
+    Leaderboard,
     StudyTables,
     Verdict,
     judge,
+    rank_formulations,
     schemes_from_json,
     thresholds_from_json,
 )
@@ -26,6 +32,8 @@ from gpucv.runs.layout import sha256_of
 from gpucv.traces.audit import Audit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 __all__ = ["Result"]
@@ -79,10 +87,15 @@ class Result:
         ):
             _must_be_as_written(table, manifest)
         tables = StudyTables(
-            folds=read_csv(layout.folds_csv, FOLD_COLUMNS, OPTIONAL_FOLD_COLUMNS),
+            folds=read_csv(
+                layout.folds_csv, FOLD_COLUMNS, OPTIONAL_FOLD_COLUMNS, LATER_FOLD_COLUMNS
+            ),
             experiments=read_csv(layout.experiments_csv, EXPERIMENT_COLUMNS),
             importance=read_csv(layout.importance_csv, IMPORTANCE_COLUMNS),
             stability=read_csv(layout.stability_csv, STABILITY_COLUMNS),
+            donors=_if_written(layout.donors_csv, DONOR_COLUMNS, manifest),
+            few_shot=_if_written(layout.few_shot_csv, FEW_SHOT_COLUMNS, manifest),
+            next_rows=_if_written(layout.next_rows_csv, NEXT_ROW_COLUMNS, manifest),
         )
         limits = thresholds_from_json(read_json(layout.verdict))
         schemes = schemes_from_json(manifest.get("schemes"))
@@ -108,6 +121,35 @@ class Result:
     def stability(self) -> pd.DataFrame:
         """One row per scheme and feature: average share and rank, spread of the rank."""
         return self.tables.stability
+
+    @property
+    def donors(self) -> pd.DataFrame | None:
+        """One row per group never seen and donor; None without a predictor fitted per group."""
+        return self.tables.donors
+
+    @property
+    def few_shot(self) -> pd.DataFrame | None:
+        """One row per point of a few-shot curve; None where no scheme asks for one."""
+        return self.tables.few_shot
+
+    @property
+    def next_rows(self) -> pd.DataFrame | None:
+        """What to measure next of each group held out; None where no scheme asks for a curve."""
+        return self.tables.next_rows
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """One row per scheme and formulation: its rank, its errors, and who it is tied with."""
+        return self._ranked.table
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """One row per scheme and formulation but its best: how far behind, with an interval."""
+        return self._ranked.differences
+
+    @cached_property
+    def _ranked(self) -> Leaderboard:
+        return rank_formulations(self.folds, schemes_from_json(self.manifest.get("schemes")))
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -161,6 +203,16 @@ class Result:
             f"<Result {name!r}: {self.verdict.label}, {finished} of {len(self.folds)} folds, "
             f"in {str(self.path)!r}>"
         )
+
+
+def _if_written(
+    path: Path, columns: Mapping[str, str], manifest: dict[str, Any]
+) -> pd.DataFrame | None:
+    """Read a table that only some runs have; None where this one wrote none."""
+    if path.name not in manifest["outputs"]:
+        return None
+    _must_be_as_written(path, manifest)
+    return read_csv(path, columns)
 
 
 def _must_be_as_written(path: Path, manifest: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import DataError, SplitError, StudyError, TraceError, shown
-from gpucv.features import group_columns, required_columns
+from gpucv.features import group_columns, reads_physics30, required_columns, work_columns
 from gpucv.features.physics30 import INPUT_COLUMNS, STUDY_GPU
 from gpucv.schema import (
     CYCLE_US,
@@ -95,7 +95,7 @@ def read_rows(loaded: LoadedStudy, limit: int | None = None) -> StudyRows:
     frame = selected(frame, data.where)
     _must_have_groups(frame, study)
     assumed = assumed_gpu(frame)
-    if study.features.set and GPU not in frame.columns:
+    if reads_physics30(study) and GPU not in frame.columns:
         message = f"the data has no column {GPU!r}: physics-30 takes {STUDY_GPU}, as published"
         notes.append(Note("gpu_assumed", message, len(frame), "info"))
     usable, absent = _with_a_derived_target(
@@ -109,7 +109,7 @@ def read_rows(loaded: LoadedStudy, limit: int | None = None) -> StudyRows:
     notes += [*row_notes, *dropped]
     frame, drawn = sampled(frame, study)
     notes += drawn
-    notes += _absent_columns(frame) if study.features.set else []
+    notes += _absent_columns(frame) if reads_physics30(study) else []
     if limit is not None:
         frame, note = first_steps(frame, study, limit)
         notes.append(note)
@@ -137,7 +137,8 @@ def _useful_columns(study: Study) -> tuple[str, ...]:
     data = study.data
     wanted = [*_needed(study), data.experiment, data.order_by, MODEL, WORKLOAD, GPU, TP]
     wanted += data.constants  # a column of that name is a clash, and must be seen
-    if study.features.set or data.audit != "off" or data.below_floor == "drop":
+    wanted += work_columns(study)
+    if reads_physics30(study) or data.audit != "off" or data.below_floor == "drop":
         wanted += [column.name for column in STEP_COLUMNS]
     if data.audit != "off" or data.below_floor == "drop":
         wanted += [column.name for column in (*GROUP_COLUMNS, *PHYSICS_COLUMNS)]

@@ -114,7 +114,10 @@ def test_an_unknown_key_is_named_with_its_path_and_the_nearest_known_one(
             "schemes named twice: a; give each a name of its own",
         ),
         ({"predictors": [{}, {}]}, r"predictors named twice: xgboost \(raw\); give each a label"),
-        ({"execution": {"device": "gpu"}}, "execution.device: input should be 'auto', 'cpu' or"),
+        (
+            {"execution": {"device": "gpu"}},
+            "execution.device: must be 'auto', 'cpu', 'cuda' or 'cuda:<number>'",
+        ),
         ({"catalog": {"gpus": [{"name": "x"}]}}, "catalog.gpus.0.peak_bf16_flops: field required"),
     ],
 )

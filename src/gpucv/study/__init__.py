@@ -2,12 +2,12 @@
 
 from gpucv.study.config import (
     DataSpec,
-    ExecutionSpec,
     FeatureSpec,
     Study,
     ValidationSpec,
     VerdictSpec,
 )
+from gpucv.study.execution import ExecutionSpec, TlsSpec, Training
 from gpucv.study.load import LoadedStudy, fingerprint, load_study, study_from_dict, study_to_toml
 from gpucv.study.predictor import ChooseSpec, PredictorSpec, TransformName
 from gpucv.study.scheme import RESUBSTITUTION, FewShotSpec, SchemeSpec
@@ -23,6 +23,8 @@ __all__ = [
     "PredictorSpec",
     "SchemeSpec",
     "Study",
+    "TlsSpec",
+    "Training",
     "TransformName",
     "ValidationSpec",
     "VerdictSpec",

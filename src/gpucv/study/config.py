@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from gpucv.catalog import GpuSpec
 from gpucv.schema import DURATION_US, EXPERIMENT, STEP_ID, STUDY_SCHEMA
+from gpucv.study.execution import ExecutionSpec
 from gpucv.study.predictor import PredictorSpec
 from gpucv.study.scheme import SchemeSpec
 from gpucv.study.section import Name, Section, Value
@@ -19,7 +20,6 @@ from gpucv.study.section import Name, Section, Value
 __all__ = [
     "CatalogSpec",
     "DataSpec",
-    "ExecutionSpec",
     "FeatureSpec",
     "FormatName",
     "ModelEntry",
@@ -97,7 +97,12 @@ class DataSpec(Section):
 class FeatureSpec(Section):
     """A named feature set, numeric columns of the data as they are, or both.
 
-    Naming columns alone means those columns alone.
+    Attributes
+    ----------
+    set : str
+        ``physics-30`` is the published study's, ``transfer`` has no scale, "" is none.
+    columns : tuple of str
+        Numeric columns of the data; naming columns alone means those columns alone.
     """
 
     set: Literal["physics-30", "transfer", ""] = "physics-30"
@@ -136,6 +141,8 @@ class ValidationSpec(Section):
         "experiment": the last rows in (experiment, step) order, as published, so
         in effect other experiments. "time": the tail of every experiment.
         "group": whole groups of column `group`, drawn by the study's seed.
+    group : str
+        The column whose groups ``order = "group"`` keeps whole.
     early_stopping_rounds : int
         Stop when the validation error has not fallen for so many rounds; 0 never
         stops (the published protocol).
@@ -173,30 +180,6 @@ class VerdictSpec(Section):
         return self
 
 
-class ExecutionSpec(Section):
-    """Where folds run. Nothing here changes a result, only its speed.
-
-    Attributes
-    ----------
-    device : str
-        ``auto``, ``cpu`` or ``cuda``.
-    backend : {"threads", "dask"}
-        Threads of this process, or Dask worker processes.
-    workers : int
-        Folds at once; 0 picks one per core, at most one per fold.
-    threads_per_fold : int
-        XGBoost threads of one fold; 0 shares the cores out.
-    scheduler : str
-        Address of a running Dask scheduler; implies ``backend = "dask"``.
-    """
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    backend: Literal["threads", "dask"] = "threads"
-    workers: int = Field(default=0, ge=0, le=4096)
-    threads_per_fold: int = Field(default=0, ge=0, le=4096)
-    scheduler: str = ""
-
-
 class ModelEntry(Section):
     """An LLM the built-in catalog lacks: its ``config.json``, or the fields themselves."""
 
@@ -222,7 +205,17 @@ class CatalogSpec(Section):
 
 
 class Study(Section):
-    """What to run: one study file, checked."""
+    """What to run: one study file, checked.
+
+    Attributes
+    ----------
+    schema : int
+        Version of the file's format.
+    name : str
+        Shown in every output; part of the run folder's name.
+    seed : int
+        Decides every draw: rows sampled, splits, boosters.
+    """
 
     schema_version: Annotated[int, Field(alias="schema")] = STUDY_SCHEMA
     name: Name = "study"

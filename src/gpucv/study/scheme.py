@@ -67,6 +67,8 @@ class SchemeSpec(Section):
         Instead of leave-P-groups-out, a class of ``sklearn.model_selection``
         (``"GroupKFold"``, ``"KFold"``, ...), made with `params`; one that keeps
         groups together takes them from `hold_out`.
+    params : dict
+        What the splitter is made with.
     within : str or tuple of str
         Columns inside whose groups the splitter splits, group by group: fold i tests the
         i-th part of every group (``order_by`` orders the rows of a group).

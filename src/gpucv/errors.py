@@ -6,7 +6,8 @@
     ├── StudyError                 2   the study file or the command line is wrong
     ├── DataError                  3   the data was read and rejected
     │   ├── TraceError             3   a recording or step table is damaged or not what it says
-    │   └── SplitError             3   the groups asked for cannot be held out
+    │   ├── SplitError             3   the groups asked for cannot be held out
+    │   └── UntraceableError       3   a formula needs what a simulator does not know
     ├── EnvironmentFaultError      4   this machine lacks something
     │   ├── DeviceUnavailableError 4   no such GPU, or XGBoost cannot use it
     │   └── RunLockedError         4   another process is writing this run folder
@@ -34,6 +35,7 @@ __all__ = [
     "SplitError",
     "StudyError",
     "TraceError",
+    "UntraceableError",
     "nearest",
     "shown",
 ]
@@ -63,6 +65,10 @@ class TraceError(DataError):
 
 class SplitError(DataError):
     """The groups a scheme asks for cannot be held out."""
+
+
+class UntraceableError(DataError):
+    """A formula needs more than the counts of a batch, or an operation programs lack."""
 
 
 class EnvironmentFaultError(GpucvError):

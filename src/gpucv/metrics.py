@@ -2,19 +2,31 @@
 
 Percentage errors leave out rows whose measured value is zero, as the published
 study does. A metric that is undefined (no rows, no spread) is NaN, never a guess.
+
+Measured and predicted values on a GPU (both CuPy's) are scored there: a handful of numbers
+crosses to the host, the arrays do not. Sums are added up in another order there, so the
+last digits of a score may differ.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from gpucv.frames import is_on_device, namespace_of
+
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from collections.abc import Sequence
+
+    from gpucv.frames import Array
 
 __all__ = ["Scores", "mape", "mspe", "p99_ape", "pearson_r", "score", "time_error", "wape"]
+
+
+Values: TypeAlias = "Array | Sequence[float]"
+"""Numbers of shape (n,): an array of either device, or a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +45,20 @@ class Scores:
         return {f"{prefix}_{name}": value for name, value in asdict(self).items()}
 
 
-def score(actual: ArrayLike, predicted: ArrayLike) -> Scores:
+def score(actual: Values, predicted: Values) -> Scores:
     """Return every metric of `predicted` against `actual`, both of shape (n,)."""
+    errors = _percentage_errors(actual, predicted)
     return Scores(
-        mape=mape(actual, predicted),
-        mspe=mspe(actual, predicted),
+        mape=_mean(np.abs(errors)),
+        mspe=_mean(errors),
         r=pearson_r(actual, predicted),
         wape=wape(actual, predicted),
-        p99_ape=p99_ape(actual, predicted),
+        p99_ape=_p99(np.abs(errors)),
         time_error=time_error(actual, predicted),
     )
 
 
-def mape(actual: ArrayLike, predicted: ArrayLike) -> float:
+def mape(actual: Values, predicted: Values) -> float:
     """Return the mean absolute percentage error over rows with a non-zero `actual`.
 
     Examples
@@ -56,7 +69,7 @@ def mape(actual: ArrayLike, predicted: ArrayLike) -> float:
     return _mean(np.abs(_percentage_errors(actual, predicted)))
 
 
-def mspe(actual: ArrayLike, predicted: ArrayLike) -> float:
+def mspe(actual: Values, predicted: Values) -> float:
     """Return the mean *signed* percentage error, positive where predictions are too high.
 
     Elsewhere the letters also stand for a squared error; here, as in the published
@@ -65,10 +78,10 @@ def mspe(actual: ArrayLike, predicted: ArrayLike) -> float:
     return _mean(_percentage_errors(actual, predicted))
 
 
-def wape(actual: ArrayLike, predicted: ArrayLike) -> float:
+def wape(actual: Values, predicted: Values) -> float:
     """Return sum of absolute errors / sum of absolute `actual`, in percent."""
     a, p = _pair(actual, predicted)
-    largest = float(np.abs(a).max(initial=0.0))
+    largest = _largest(a)
     if not largest:
         return float("nan")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -76,7 +89,7 @@ def wape(actual: ArrayLike, predicted: ArrayLike) -> float:
         return 100.0 * float(np.abs(p - a).sum() / np.abs(a).sum())
 
 
-def time_error(actual: ArrayLike, predicted: ArrayLike) -> float:
+def time_error(actual: Values, predicted: Values) -> float:
     """Return the error of the total, |sum(predicted) - sum(actual)| / |sum(actual)|, in percent.
 
     What the published study calls the time-weighted error: how far off a simulation is that
@@ -89,7 +102,7 @@ def time_error(actual: ArrayLike, predicted: ArrayLike) -> float:
     12.5
     """
     a, p = _pair(actual, predicted)
-    largest = float(np.abs(a).max(initial=0.0))
+    largest = _largest(a)
     if not largest:
         return float("nan")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -98,14 +111,17 @@ def time_error(actual: ArrayLike, predicted: ArrayLike) -> float:
     return 100.0 * abs(off) / abs(total) if total else float("nan")
 
 
-def p99_ape(actual: ArrayLike, predicted: ArrayLike) -> float:
+def p99_ape(actual: Values, predicted: Values) -> float:
     """Return the 99th percentile of the absolute percentage error."""
-    errors = np.abs(_percentage_errors(actual, predicted))
+    return _p99(np.abs(_percentage_errors(actual, predicted)))
+
+
+def _p99(errors: Array) -> float:
     with np.errstate(invalid="ignore"):
         return float(np.quantile(errors, 0.99)) if len(errors) else float("nan")
 
 
-def pearson_r(actual: ArrayLike, predicted: ArrayLike) -> float:
+def pearson_r(actual: Values, predicted: Values) -> float:
     """Return the linear correlation; NaN for fewer than two rows or a constant side."""
     a, p = _pair(actual, predicted)
     if len(a) < 2:
@@ -113,7 +129,7 @@ def pearson_r(actual: ArrayLike, predicted: ArrayLike) -> float:
     return float(np.clip(_direction(a) @ _direction(p), -1.0, 1.0))
 
 
-def _direction(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _direction(values: Array) -> Array:
     """Return the deviations from the mean as a unit vector; NaN where there is no spread.
 
     Scaled, a constant is exactly 1 and so is its mean: no rounding passes for spread.
@@ -122,28 +138,34 @@ def _direction(values: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         scaled = values / np.abs(values).max()
         deviations = scaled - scaled.mean()
-        direction: NDArray[np.float64] = deviations / np.sqrt(deviations @ deviations)
-    return direction
+        return deviations / np.sqrt(deviations @ deviations)
 
 
-def _pair(
-    actual: ArrayLike, predicted: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    a, p = np.asarray(actual, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+def _largest(values: Array) -> float:
+    """Return the largest magnitude; 0 of no rows, of which CuPy's maximum has none."""
+    return float(np.abs(values).max()) if len(values) else 0.0
+
+
+def _pair(actual: Values, predicted: Values) -> tuple[Array, Array]:
+    """Return both as float64, where `predicted` lies; they are not moved for a score."""
+    if is_on_device(actual) != is_on_device(predicted):
+        msg = "actual and predicted must lie on the same device"
+        raise ValueError(msg)
+    xp = namespace_of(predicted)
+    a, p = xp.asarray(actual, dtype=np.float64), xp.asarray(predicted, dtype=np.float64)
     if a.ndim != 1 or a.shape != p.shape:
         msg = f"actual and predicted must both have shape (n,), found {a.shape} and {p.shape}"
         raise ValueError(msg)
     return a, p
 
 
-def _percentage_errors(actual: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
+def _percentage_errors(actual: Values, predicted: Values) -> Array:
     a, p = _pair(actual, predicted)
     measured = a != 0
     with np.errstate(over="ignore"):  # an error beyond float64 is infinite
-        errors: NDArray[np.float64] = 100.0 * ((p[measured] - a[measured]) / a[measured])
-    return errors
+        return 100.0 * ((p[measured] - a[measured]) / a[measured])
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Array) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
         return float(values.mean()) if len(values) else float("nan")

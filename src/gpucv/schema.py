@@ -20,6 +20,7 @@ __all__ = [
     "EXPERIMENT_COLUMNS",
     "GROUP_COLUMNS",
     "MEASUREMENT_TABLE_SCHEMA",
+    "PHASES",
     "PHYSICS_COLUMNS",
     "PROTOCOL",
     "RUN_SCHEMA",
@@ -44,6 +45,9 @@ STEP_TABLE_SCHEMA = 1
 
 MEASUREMENT_TABLE_SCHEMA = 1
 """Version of measurement tables, kept in the parquet metadata as ``gpucv.measurements``."""
+
+PHASES = ("pure decode", "mixed", "prefill")
+"""What a step computes, by whose tokens it schedules: decode alone, both, prefill alone."""
 
 DType = Literal["string", "int64", "float64"]
 

@@ -254,7 +254,7 @@ def test_blocks_of_rows_give_what_all_rows_give(rows: int, monkeypatch: pytest.M
         [step(model=m, batch__prefill_tokens=i) for i, m in enumerate(models)], ignore_index=True
     )
     whole = physics(frame)
-    monkeypatch.setattr(table, "_BLOCK_ROWS", rows)
+    monkeypatch.setattr(table, "BLOCK_ROWS", rows)
     pd.testing.assert_frame_equal(physics(frame), whole, check_exact=True)
 
 

@@ -21,7 +21,7 @@ ROWS = np.array([7, 120, 3, 199])
 
 def test_inputs_have_no_place_for_a_target(table: FeatureTable) -> None:
     assert {each.name for each in fields(Inputs)} == {
-        *("matrix", "light", "keys", "rows", "combined")
+        *("matrix", "light", "keys", "rows", "combined", "device_matrix")
     }
     inputs = inputs_of_rows(table, ROWS)
     held = [getattr(inputs, each.name) for each in fields(Inputs)]

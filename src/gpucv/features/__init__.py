@@ -1,6 +1,7 @@
 """Features of a step, and the table of them that folds read."""
 
 from gpucv.features.contract import Availability, Feature, FeatureSet, WithTokens
+from gpucv.features.device import DeviceArrays, device_library, move_arrays
 from gpucv.features.sets import view_name
 from gpucv.features.table import (
     FeatureTable,
@@ -13,6 +14,7 @@ from gpucv.features.views import baseline_of, reads_physics30, work_columns
 
 __all__ = [
     "Availability",
+    "DeviceArrays",
     "Feature",
     "FeatureSet",
     "FeatureTable",
@@ -20,7 +22,9 @@ __all__ = [
     "baseline_of",
     "build_features",
     "build_table",
+    "device_library",
     "group_columns",
+    "move_arrays",
     "reads_physics30",
     "required_columns",
     "view_name",

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from gpucv import schema
 from gpucv.errors import DataError, nearest
+from gpucv.features.device import device_library, move_arrays
 from gpucv.features.sets import sets_of
-from gpucv.features.views import plan_views, reads_physics30, speed_of_light
-from gpucv.frames import PandasColumns
+from gpucv.features.views import BLOCK_ROWS, plan_views, reads_physics30, speed_of_light
+from gpucv.frames import PandasColumns, to_host
 from gpucv.splits import GroupLabels, code_shapes, shape_key
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
     from gpucv.catalog import Catalog
     from gpucv.features.contract import FeatureSet, WithTokens
-    from gpucv.frames import Columns
+    from gpucv.features.device import DeviceArrays
+    from gpucv.frames import Array, Columns
+    from gpucv.machine import Device
     from gpucv.study import FeatureSpec, Study
 
 __all__ = ["FeatureTable", "build_features", "build_table", "group_columns", "required_columns"]
 
-_BLOCK_ROWS = 1_000_000
 _FLOAT32_EXACT = 2**24
 
 
@@ -50,7 +52,7 @@ class FeatureTable:
     step_id : ndarray of int64, shape (n_rows,)
         Position within the experiment, as recorded.
     fingerprint : str
-        SHA-256 over all else but `tokens` and `labels`, which change no value.
+        SHA-256 over the arrays, the names, the groups and the views.
     views : dict of str to tuple of int
         Which columns of X each predictor reads, by the name of its view (`view_name`);
         "" is the study's own features.
@@ -60,6 +62,10 @@ class FeatureTable:
         Speed of light of each row, us, where a transform needs it.
     labels : tuple of str
         Features that are codes of labels, where their set says so.
+    features_on : {"numpy", "cudf"}
+        What computed the features. The last bits of a logarithm or a power may differ.
+    device : DeviceArrays or None
+        X and y once more, in the memory of a GPU, where folds run on one.
     combined : dict of tuple of str to GroupLabels
         Combinations of `keys`, kept once made; see `gpucv.pipelines.rows.Inputs`.
     """
@@ -74,6 +80,8 @@ class FeatureTable:
     tokens: dict[str, WithTokens] = field(default_factory=dict)
     sol_us: NDArray[np.float64] | None = None
     labels: tuple[str, ...] = ()
+    features_on: Literal["numpy", "cudf"] = "numpy"
+    device: DeviceArrays | None = field(default=None, repr=False)
     # Not a field of `replace`: a table with other keys starts with none.
     combined: dict[tuple[str, ...], GroupLabels] = field(
         default_factory=dict, init=False, repr=False
@@ -107,7 +115,9 @@ def group_columns(study: Study) -> tuple[str, ...]:
     return tuple(sorted(columns))
 
 
-def build_table(frame: pd.DataFrame, study: Study, catalog: Catalog) -> FeatureTable:
+def build_table(
+    frame: pd.DataFrame, study: Study, catalog: Catalog, on: Device = "cpu"
+) -> FeatureTable:
     """Sort the rows, compute the features and code the groups.
 
     Parameters
@@ -116,6 +126,9 @@ def build_table(frame: pd.DataFrame, study: Study, catalog: Catalog) -> FeatureT
         Checked rows, with every column of `required_columns`.
     study : Study
     catalog : Catalog
+    on : {"cpu", "cuda"}
+        "cuda": compute the features on the GPU of this process where cuDF is installed, and
+        leave the table there beside the host's; with CuPy alone, move what NumPy computed.
 
     Raises
     ------
@@ -123,38 +136,58 @@ def build_table(frame: pd.DataFrame, study: Study, catalog: Catalog) -> FeatureT
         If a model is unknown, a column cannot serve as a feature, or a scheme needs an order
         of time that the data does not have.
     """
-    data = study.data
-    frame = frame.assign(**{k: v for k, v in data.constants.items() if k not in frame.columns})
-    groups = group_columns(study)
-    _must_know_time(frame, study)
-    if data.experiment not in frame.columns:
-        frame = frame.assign(**{data.experiment: _joined(frame, groups)})
-    if data.order_by not in frame.columns:
-        frame = frame.assign(**{data.order_by: np.arange(len(frame))})
-    frame = frame.sort_values([data.experiment, data.order_by], kind="stable", ignore_index=True)
-    plan = plan_views(study, PandasColumns(frame))
-    X, names = _compute(frame, plan.sets, plan.raw, catalog, np.float32)
-    shown = {c for c in (schema.MODEL, schema.WORKLOAD) if c in frame and frame[c].notna().all()}
-    keys = {
-        column: GroupLabels.from_values(frame[column])
-        for column in sorted({*groups, data.experiment, *shown})
-    }
-    shapes = sorted({scheme.shape for scheme in study.schemes if scheme.shape})
-    keys |= {shape_key(columns): code_shapes(frame, columns) for columns in shapes}
-    y = frame[data.target].to_numpy(dtype=np.float64)
+    frame = _in_order(frame, study)
+    library = device_library() if on == "cuda" else ""
+    columns = _columns_of(frame, library == "cudf")
+    plan = plan_views(study, columns)
+    X, names = _compute(columns, plan.sets, plan.raw, catalog, np.float32)
+    y = frame[study.data.target].to_numpy(dtype=np.float64)
     table = FeatureTable(
-        X=X,
+        X=to_host(X),
         y=y,
         feature_names=names,
-        keys=keys,
-        step_id=_order_numbers(frame[data.order_by]),
+        keys=_group_keys(frame, study),
+        step_id=_order_numbers(frame[study.data.order_by]),
         fingerprint="",
         views=plan.positions(),
         tokens=plan.tokens(),
         labels=plan.labels(),
-        sol_us=speed_of_light(PandasColumns(frame), study, catalog),
+        sol_us=speed_of_light(columns, study, catalog),
+        features_on="cudf" if library == "cudf" else "numpy",
+        device=move_arrays(X, y) if library else None,
     )
     return replace(table, fingerprint=_fingerprint(table))
+
+
+def _in_order(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """Return the rows by experiment and step, both named even where the data names neither."""
+    data = study.data
+    frame = frame.assign(**{k: v for k, v in data.constants.items() if k not in frame.columns})
+    _must_know_time(frame, study)
+    if data.experiment not in frame.columns:
+        frame = frame.assign(**{data.experiment: _joined(frame, group_columns(study))})
+    if data.order_by not in frame.columns:
+        frame = frame.assign(**{data.order_by: np.arange(len(frame))})
+    return frame.sort_values([data.experiment, data.order_by], kind="stable", ignore_index=True)
+
+
+def _group_keys(frame: pd.DataFrame, study: Study) -> dict[str, GroupLabels]:
+    """Return the groups of every row; see `FeatureTable.keys`."""
+    shown = {c for c in (schema.MODEL, schema.WORKLOAD) if c in frame and frame[c].notna().all()}
+    keys = {
+        column: GroupLabels.from_values(frame[column])
+        for column in sorted({*group_columns(study), study.data.experiment, *shown})
+    }
+    shapes = sorted({scheme.shape for scheme in study.schemes if scheme.shape})
+    return keys | {shape_key(columns): code_shapes(frame, columns) for columns in shapes}
+
+
+def _columns_of(frame: pd.DataFrame, on_device: bool) -> PandasColumns:
+    if not on_device:
+        return PandasColumns(frame)
+    from gpucv.frames.gpu import CudfColumns
+
+    return CudfColumns(frame)
 
 
 def build_features(
@@ -184,31 +217,33 @@ def build_features(
     DataError
         If a model is unknown, or a column cannot serve as a feature.
     """
-    return _compute(frame, sets_of(spec, PandasColumns(frame)), spec.columns, catalog, dtype)
+    columns = PandasColumns(frame)
+    return _compute(columns, sets_of(spec, columns), spec.columns, catalog, dtype)
 
 
 def _compute(
-    frame: pd.DataFrame,
+    columns: PandasColumns,
     sets: Sequence[FeatureSet[Any]],
     raw: Sequence[str],
     catalog: Catalog,
     dtype: type[Any],
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Compute the features of `sets`, then the columns `raw` as they are."""
+) -> tuple[Array, tuple[str, ...]]:
+    """Compute the features of `sets`, then the columns `raw` as they are, where `columns` are."""
+    frame = columns.frame
     for column in raw:
         if column not in frame.columns:
             msg = f"no feature column {column!r} in the data{nearest(column, frame.columns)}"
             raise DataError(msg)
         _must_serve_as_feature(frame[column])
     names = (*(f.name for part in sets for f in part.features), *raw)
-    X = np.empty((len(frame), len(names)), dtype=dtype)
-    for place, block in PandasColumns(frame).blocks(_BLOCK_ROWS):
+    X = columns.xp.empty((len(frame), len(names)), dtype=dtype)
+    for place, block in columns.blocks(BLOCK_ROWS):
         _fill(X[place], block, sets, raw, catalog)
     return X, names
 
 
 def _fill(
-    X: NDArray[np.floating],
+    X: Array,
     block: Columns,
     sets: Sequence[FeatureSet[Any]],
     raw: Sequence[str],

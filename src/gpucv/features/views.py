@@ -17,6 +17,7 @@ from gpucv.features.sets import (
     view_sets,
 )
 from gpucv.features.work import SHAPE_COLUMNS, work_of
+from gpucv.frames import to_host
 from gpucv.predictors import inputs_of
 from gpucv.schema import GROUP_COLUMNS, PHYSICS_COLUMNS, SNAPSHOT_COLUMNS, STEP_COLUMNS
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gpucv.study import PredictorSpec, Study
 
 __all__ = [
+    "BLOCK_ROWS",
     "ViewPlan",
     "baseline_of",
     "plan_views",
@@ -36,6 +38,9 @@ __all__ = [
     "speed_of_light",
     "work_columns",
 ]
+
+BLOCK_ROWS = 1_000_000
+"""Rows whose features are computed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,10 @@ def speed_of_light(columns: Columns, study: Study, catalog: Catalog) -> NDArray[
     if "utilisation" not in wanted | named and "auto" not in wanted:
         return None
     try:
-        return np.asarray(work_of(columns, catalog).sol_us, dtype=np.float64)
+        light = np.empty(len(columns))
+        for place, block in columns.blocks(BLOCK_ROWS):
+            light[place] = to_host(work_of(block, catalog).sol_us)
+        return light
     except DataError:
         if "utilisation" in wanted | named:
             raise

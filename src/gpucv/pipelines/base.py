@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from gpucv.errors import StudyError
 from gpucv.features import view_name
-from gpucv.predictors import inputs_of, must_heed_directions, reads_labels
+from gpucv.pipelines.rows import block_rows
+from gpucv.predictors import (
+    inputs_of,
+    must_heed_directions,
+    reads_labels,
+    takes_device_rows,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
     from gpucv.features import FeatureTable
+    from gpucv.frames import Array
     from gpucv.machine import Device
     from gpucv.pipelines.rows import Inputs
-    from gpucv.study import PredictorSpec
+    from gpucv.study import PredictorSpec, Training
 
-__all__ = ["Fitted", "Report", "Setting", "ViewColumns", "columns_of"]
+__all__ = [
+    "Fitted",
+    "Report",
+    "Setting",
+    "ViewColumns",
+    "WithContributions",
+    "answer",
+    "columns_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class Setting:
         The column that names a recording.
     table : FeatureTable
         Its layout alone is read here (names, views, directions), never a target.
+    training : Training
+        How boosters are trained.
     """
 
     seed: int
@@ -60,6 +79,28 @@ class Setting:
     group: tuple[str, ...]
     experiment: str
     table: FeatureTable
+    training: Training = "in-memory"
+
+    def rows_for(self, predictor: str, inputs: Inputs, columns: Sequence[int]) -> Any:
+        """Return features as `predictor` takes them here: of the host, of the GPU, or in blocks."""
+        if not takes_device_rows(predictor):
+            return inputs.features(columns)
+        if self.training != "in-memory":
+            return inputs.blocks(columns)
+        return inputs.features(columns, self.device)
+
+    def rows_to_fit(self, predictor: str, inputs: Inputs, columns: Sequence[int]) -> Any:
+        """Return features as `rows_for` does, but many rows on a GPU in blocks.
+
+        XGBoost sketches at once as many rows as the free memory of a GPU lets it, and the bins
+        follow from that (v3.2.0, ``src/common/hist_util.cu``, `SketchBatchNumElements`): those
+        of many rows would depend on what else runs there. A block always has room.
+        """
+        on_gpu = self.device == "cuda" and inputs.device_matrix is not None
+        many = len(inputs) > block_rows(len(columns))
+        if on_gpu and many and self.training == "in-memory" and takes_device_rows(predictor):
+            return inputs.blocks(columns, "cuda")
+        return self.rows_for(predictor, inputs, columns)
 
     def columns(self, spec: PredictorSpec) -> ViewColumns:
         """Return what `spec` reads of the table; see `columns_of`."""
@@ -121,6 +162,8 @@ class Report:
     chosen : dict
         What was chosen among candidates, how, and with which inner score; empty where
         nothing was to choose.
+    seconds : dict of str to float
+        How long parts of the fit took, where known; see `FoldRecord.seconds`.
     """
 
     device: Device
@@ -128,13 +171,41 @@ class Report:
     importance: dict[str, float] = field(default_factory=dict)
     model: bytes | None = None
     chosen: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Fitted(Protocol):
     """A pipeline that has learnt: rows in, times out."""
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
-        """Return one prediction per row, in the target's unit."""
+        """Return one prediction per row on the host, in the target's unit."""
 
     def report(self) -> Report:
         """Return what the fit has to say."""
+
+
+@runtime_checkable
+class WithContributions(Protocol):
+    """A fitted pipeline that can say what each feature adds to a prediction."""
+
+    def contribution_work(self) -> float:
+        """Return what a row's contributions cost, as `Contributing.contribution_work`."""
+
+    def contributions(self, inputs: Inputs) -> dict[str, NDArray[np.float64]]:
+        """Return by feature what it adds to each row's prediction, before the transform back."""
+
+
+@runtime_checkable
+class _Answers(Protocol):
+    """A fitted pipeline that can leave its predictions where they were made."""
+
+    def answer(self, inputs: Inputs) -> Array:
+        """Return one prediction per row, in the target's unit."""
+
+
+def answer(fitted: Fitted, inputs: Inputs) -> Array:
+    """Return one prediction per row where it was made: on the GPU, or on the host.
+
+    Of predictions made on a GPU a fold needs its scores first; they cross to the host once.
+    """
+    return fitted.answer(inputs) if isinstance(fitted, _Answers) else fitted.predict(inputs)

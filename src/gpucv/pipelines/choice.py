@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpucv.errors import DataError, EnvironmentFaultError, GpucvError, SplitError
+from gpucv.machine import gpu_fault
 from gpucv.metrics import mape
+from gpucv.pipelines.base import WithContributions, answer
 from gpucv.pipelines.candidates import (
     INNER_FOLDS,
     candidate_of,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gpucv.frames import Array
     from gpucv.pipelines.base import Fitted, Report, Setting
     from gpucv.pipelines.rows import Examples, Inputs
     from gpucv.study import PredictorSpec, TransformName
@@ -57,6 +60,17 @@ class _Chosen:
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
         return self.fitted.predict(inputs)
+
+    def answer(self, inputs: Inputs) -> Array:
+        return answer(self.fitted, inputs)
+
+    def contribution_work(self) -> float:
+        fitted = self.fitted
+        return fitted.contribution_work() if isinstance(fitted, WithContributions) else 0.0
+
+    def contributions(self, inputs: Inputs) -> dict[str, NDArray[np.float64]]:
+        assert isinstance(self.fitted, WithContributions)
+        return self.fitted.contributions(inputs)
 
     def report(self) -> Report:
         report = self.fitted.report()
@@ -175,6 +189,8 @@ def _trial(
     except (EnvironmentFaultError, MemoryError, ImportError):
         raise
     except Exception as error:
+        if gpu_fault(error):
+            raise
         named = "" if isinstance(error, GpucvError) else f"{type(error).__name__}: "
         return _Trial(candidate, np.inf, f"{named}{error}".split("\n", 1)[0])
     if not np.isfinite(score):

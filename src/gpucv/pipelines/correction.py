@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpucv.frames import to_host
 from gpucv.predictors import FitContext, make_predictor
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SHAPE_ROWS = 30
 """Rows at which half of the measured shape is believed."""
 FEWEST_FOR_SHAPE = 10
 """Rows below which there is no telling a shape from noise."""
+_SHAPE = "xgboost"
 _TREES = {
     "n_estimators": 100,
     "max_depth": 3,
@@ -51,11 +53,13 @@ class _Corrected:
     shape: Predictor | None
     weight: float
     positions: tuple[int, ...]
+    setting: Setting
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
         log_factor = np.full(len(inputs), self.level)
         if self.shape is not None:
-            log_factor += self.weight * self.shape.predict(inputs.features(self.positions))
+            rows = self.setting.rows_for(_SHAPE, inputs, self.positions)
+            log_factor += self.weight * to_host(self.shape.predict(rows))
         with np.errstate(over="ignore"):
             corrected: NDArray[np.float64] = self.prior.predict(inputs) * np.exp(log_factor)
         return corrected
@@ -89,9 +93,9 @@ def corrected(prior: Fitted, shots: Examples, spec: PredictorSpec, setting: Sett
     columns = setting.columns(spec)
     positions = columns.positions
     if k < FEWEST_FOR_SHAPE or not positions:
-        return _Corrected(prior, level, None, 0.0, positions)
+        return _Corrected(prior, level, None, 0.0, positions, setting)
     # A predictor that may not fall with more tokens keeps that promise when corrected.
     context = FitContext(setting.seed, setting.threads, setting.device, 0, columns.directions)
-    shape = make_predictor("xgboost", _TREES, context)
-    shape.fit(rows.inputs.features(positions), residual - level, None)
-    return _Corrected(prior, level, shape, k / (k + SHAPE_ROWS), positions)
+    shape = make_predictor(_SHAPE, _TREES, context)
+    shape.fit(setting.rows_for(_SHAPE, rows.inputs, positions), residual - level, None)
+    return _Corrected(prior, level, shape, k / (k + SHAPE_ROWS), positions, setting)

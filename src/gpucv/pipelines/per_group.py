@@ -141,6 +141,7 @@ class PerGroup:
             best_iteration=first.best_iteration if alone else None,
             model=first.model if alone else None,
             importance=_mean_importance([report.importance for report in reports]),
+            seconds=_summed([report.seconds for report in reports]),
             chosen=({"by_group": chosen} if chosen else {})
             | ({"donors": donors} if donors else {}),
         )
@@ -293,3 +294,7 @@ def _mean_importance(shares: list[dict[str, float]]) -> dict[str, float]:
     if not all(shares):
         return {}
     return {name: float(np.mean([each[name] for each in shares])) for name in shares[0]}
+
+
+def _summed(seconds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(each.get(name, 0.0) for each in seconds) for each in seconds for name in each}

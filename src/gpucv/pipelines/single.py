@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpucv.features import baseline_of
-from gpucv.pipelines.base import Report
-from gpucv.predictors import FitContext, WithCoefficients, make_predictor
+from gpucv.frames import like, to_host
+from gpucv.pipelines.base import Report, answer
+from gpucv.predictors import (
+    Contributing,
+    FitContext,
+    WithCoefficients,
+    WithSeconds,
+    make_predictor,
+)
 from gpucv.transforms import check_domain, forward, inverse, smearing_factor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gpucv.frames import Array
     from gpucv.pipelines.base import Fitted, Setting, ViewColumns
     from gpucv.pipelines.rows import Examples, Inputs
     from gpucv.predictors import Predictor
@@ -35,10 +43,10 @@ class _Reference:
     baseline: Fitted | None = None
     least: float | None = None
 
-    def of(self, inputs: Inputs) -> NDArray[np.float64] | None:
+    def of(self, inputs: Inputs) -> Array | None:
         """Return the reference of each row; None where the transform needs none."""
         if self.baseline is not None:
-            answers = self.baseline.predict(inputs)
+            answers = answer(self.baseline, inputs)
             if self.least is None:
                 return answers
             return np.where(np.isfinite(answers) & (answers > 0), answers, self.least)
@@ -47,22 +55,44 @@ class _Reference:
         light = inputs.sol_us
         return np.full(len(inputs), np.nan) if light is None else light
 
+    def of_training(self, inputs: Inputs) -> NDArray[np.float64] | None:
+        """Return the reference of rows learnt from, on the host, where their targets are."""
+        reference = self.of(inputs)
+        return None if reference is None else to_host(reference)
+
 
 @dataclass(frozen=True, slots=True)
 class _Single:
+    spec: PredictorSpec
+    setting: Setting
     predictor: Predictor
     columns: ViewColumns
     reference: _Reference
     least: float
-    factor: float
+    factor: float = 1.0
 
     def predict(self, inputs: Inputs) -> NDArray[np.float64]:
+        return to_host(self.answer(inputs))
+
+    def answer(self, inputs: Inputs) -> Array:
         reference = self.reference.of(inputs)
-        z = self.predictor.predict(inputs.features(self.columns.positions))
+        rows = self.setting.rows_for(self.spec.name, inputs, self.columns.positions)
+        z = self.predictor.predict(rows)
+        reference = None if reference is None else like(reference, z)
         predicted = inverse(self.reference.transform, z, reference)
         with np.errstate(over="ignore"):
             corrected = predicted * self.factor if self.factor != 1.0 else predicted
         return np.maximum(corrected, self.least)
+
+    def contribution_work(self) -> float:
+        made = self.predictor
+        return made.contribution_work() if isinstance(made, Contributing) else 0.0
+
+    def contributions(self, inputs: Inputs) -> dict[str, NDArray[np.float64]]:
+        assert isinstance(self.predictor, Contributing)
+        rows = to_host(inputs.features(self.columns.positions, self.setting.device))
+        found = self.predictor.contributions(rows)
+        return {name: found[:, at] for at, name in enumerate(self.columns.names)}
 
     def report(self) -> Report:
         shares = self.predictor.importance()
@@ -77,6 +107,7 @@ class _Single:
             importance=named,
             model=self.predictor.serialize(),
             chosen={"coefficients": coefficients} if coefficients else {},
+            seconds=dict(made.seconds) if isinstance(made, WithSeconds) else {},
         )
 
 
@@ -112,34 +143,43 @@ def fit_single(
             setting.device,
             setting.early_stopping_rounds,
             columns.directions,
+            setting.training,
         ),
     )
     baseline = None
     if transform == "ratio":
         baseline = fit_single(baseline_of(spec), train, valid, setting)
     reference = _Reference(transform, baseline)
-    divisor = reference.of(train.inputs)
+    divisor = reference.of_training(train.inputs)
     check_domain(transform, train.y, divisor)
     if baseline is not None and divisor is not None and len(divisor):
         reference = replace(reference, least=float(divisor.min()))
-    X, z = train.inputs.features(columns.positions), forward(transform, train.y, divisor)
-    predictor.fit(X, z, _watched(valid, columns, reference, setting))
-    return _Single(
-        predictor=predictor,
-        columns=columns,
-        reference=reference,
-        least=float(np.quantile(train.y, spec.floor)) if spec.floor else -np.inf,
-        factor=smearing_factor(z, predictor.predict(X)) if spec.smearing else 1.0,
+    z = forward(transform, train.y, divisor)
+    # Rows are made in the call: held by nobody else, a GPU has their memory back once binned.
+    predictor.fit(
+        setting.rows_to_fit(spec.name, train.inputs, columns.positions),
+        z,
+        _watched(spec, valid, columns, reference, setting),
     )
+    least = float(np.quantile(train.y, spec.floor)) if spec.floor else -np.inf
+    made = _Single(spec, setting, predictor, columns, reference, least)
+    if not spec.smearing:
+        return made
+    fitted = predictor.predict(setting.rows_for(spec.name, train.inputs, columns.positions))
+    return replace(made, factor=smearing_factor(like(z, fitted), fitted))
 
 
 def _watched(
-    valid: Examples | None, columns: ViewColumns, reference: _Reference, setting: Setting
-) -> tuple[NDArray[np.float32], NDArray[np.float64]] | None:
+    spec: PredictorSpec,
+    valid: Examples | None,
+    columns: ViewColumns,
+    reference: _Reference,
+    setting: Setting,
+) -> tuple[Array, NDArray[np.float64]] | None:
     """Return what early stopping watches; None where nothing stops early."""
     if valid is None or not len(valid) or not setting.early_stopping_rounds:
         return None
-    divisor = reference.of(valid.inputs)
+    divisor = reference.of_training(valid.inputs)
     check_domain(reference.transform, valid.y, divisor)
     z = forward(reference.transform, valid.y, divisor)
-    return valid.inputs.features(columns.positions), z
+    return setting.rows_to_fit(spec.name, valid.inputs, columns.positions), z

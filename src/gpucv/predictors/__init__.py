@@ -1,10 +1,12 @@
 """Regressors behind one protocol, found by name."""
 
 from gpucv.predictors.base import (
+    Contributing,
     FitContext,
     Params,
     Predictor,
     WithCoefficients,
+    WithSeconds,
     answers_in_us,
     check_params,
     inputs_of,
@@ -12,14 +14,17 @@ from gpucv.predictors.base import (
     make_predictor,
     must_heed_directions,
     reads_labels,
+    takes_device_rows,
 )
 from gpucv.predictors.complete import missing_input
 
 __all__ = [
+    "Contributing",
     "FitContext",
     "Params",
     "Predictor",
     "WithCoefficients",
+    "WithSeconds",
     "answers_in_us",
     "check_params",
     "inputs_of",
@@ -28,4 +33,5 @@ __all__ = [
     "missing_input",
     "must_heed_directions",
     "reads_labels",
+    "takes_device_rows",
 ]

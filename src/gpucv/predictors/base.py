@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gpucv.machine import Device
+    from gpucv.study import Training
 
 __all__ = [
+    "Contributing",
     "FitContext",
     "Params",
     "Predictor",
     "Registration",
     "WithCoefficients",
+    "WithSeconds",
     "answers_in_us",
     "check_params",
     "inputs_of",
@@ -30,6 +33,7 @@ __all__ = [
     "make_predictor",
     "must_heed_directions",
     "reads_labels",
+    "takes_device_rows",
 ]
 
 
@@ -42,6 +46,8 @@ class FitContext:
     seed, threads, device, early_stopping_rounds
     directions : tuple of int
         Empty, or for each feature 1 where predictions must not fall as it rises, else 0.
+    training : Training
+        How a booster is trained.
     """
 
     seed: int
@@ -49,13 +55,15 @@ class FitContext:
     device: Device
     early_stopping_rounds: int = 0
     directions: tuple[int, ...] = ()
+    training: Training = "in-memory"
 
 
 class Predictor(Protocol):
     """A regressor fitted once, then asked for predictions.
 
     X is float32 of shape (n, n_features); y and predictions are float64 of shape
-    (n,), in whatever space the transform made.
+    (n,), in whatever space the transform made. One that `takes_device_rows` may be given X
+    in the memory of a GPU, and then predicts there, or as `RowBlocks`; y is on the host.
     """
 
     @property
@@ -92,6 +100,24 @@ class WithCoefficients(Protocol):
         """Return what was fitted, by name."""
 
 
+@runtime_checkable
+class Contributing(Protocol):
+    """A predictor that can say what each feature adds to a prediction."""
+
+    def contribution_work(self) -> float:
+        """Return what a row's contributions cost: nodes of its trees times squared depth."""
+
+    def contributions(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what each feature adds to each prediction, (n, n_features); X on the host."""
+
+
+@runtime_checkable
+class WithSeconds(Protocol):
+    """A predictor that says how long parts of its fit took, as `FoldRecord.seconds` has them."""
+
+    seconds: dict[str, float]
+
+
 class Params(BaseModel):
     """A predictor's parameters: unknown ones are errors."""
 
@@ -118,6 +144,9 @@ class Registration:
     reads_labels : bool
         Whether a feature that is the code of a label tells it something; a predictor that
         takes every feature for a magnitude does not get those.
+    on_device : bool
+        Whether it takes rows that lie on a GPU, and rows in blocks; others get rows of the
+        host, on a GPU machine as well.
     """
 
     params: type[Params]
@@ -127,6 +156,7 @@ class Registration:
     raw_only: bool = False
     answers_in_us: bool = False
     reads_labels: bool = True
+    on_device: bool = False
 
 
 def _registry() -> dict[str, Registration]:
@@ -153,9 +183,11 @@ def _registry() -> dict[str, Registration]:
     from gpucv.predictors.vidur import VIDUR_INPUTS, VidurParams, VidurPredictor
 
     return {
-        "xgboost": Registration(GbdtParams, GbdtPredictor, heeds_directions=True),
+        "xgboost": Registration(GbdtParams, GbdtPredictor, heeds_directions=True, on_device=True),
         "constant": Registration(NoParams, ConstantPredictor, inputs=()),
-        "random-forest": Registration(ForestParams, ForestPredictor, heeds_directions=True),
+        "random-forest": Registration(
+            ForestParams, ForestPredictor, heeds_directions=True, on_device=True
+        ),
         "ridge": Registration(RidgeParams, RidgePredictor, reads_labels=False),
         "blackbox": Registration(
             BlackboxParams, BlackboxPredictor, BlackboxPredictor.inputs, raw_only=True
@@ -204,6 +236,17 @@ def reads_labels(name: str) -> bool:
         If there is no such predictor.
     """
     return _registered(name).reads_labels
+
+
+def takes_device_rows(name: str) -> bool:
+    """Tell whether predictor `name` takes rows that lie on a GPU, and rows in blocks.
+
+    Raises
+    ------
+    StudyError
+        If there is no such predictor.
+    """
+    return _registered(name).on_device
 
 
 def learns_raw_only(name: str) -> bool:

@@ -91,11 +91,15 @@ class Recorded:
 
     def __init__(self) -> None:
         self.started: tuple[int, int, int] | None = None
+        self.begun: list[tuple[int, str]] = []
         self.ended: list[int] = []
         self.stopped = 0
 
     def start(self, planned: int, finished: int, rows: int) -> None:
         self.started = (planned, finished, rows)
+
+    def begin(self, task: Any, worker: str) -> None:
+        self.begun.append((task.fold_id, worker))
 
     def advance(self, record: Any) -> None:
         self.ended.append(record.fold_id)

@@ -169,11 +169,12 @@ def test_folds_at_once_are_bounded_by_cores_and_folds(
     assert worker_count(ExecutionSpec(workers=workers), [tasks[0]] * folds, cores) == expected
 
 
-def test_a_gpu_takes_fewer_folds_at_once_than_there_are_cores(tasks: tuple[FoldTask, ...]) -> None:
+def test_without_a_look_at_memory_a_gpu_takes_one_fold_or_what_is_asked(
+    tasks: tuple[FoldTask, ...],
+) -> None:
     on_gpu = [replace(tasks[0], device="cuda")] * 16
-    assert worker_count(ExecutionSpec(), on_gpu, 32) < 16
-    assert worker_count(ExecutionSpec(workers=16), on_gpu, 32) == 16
-    assert worker_count(ExecutionSpec(), on_gpu, 2) == 2
+    assert worker_count(ExecutionSpec(workers=8), on_gpu, 32) == 1
+    assert worker_count(ExecutionSpec(folds_per_gpu=3), on_gpu, 32) == 3
 
 
 def test_another_device_gives_other_keys(

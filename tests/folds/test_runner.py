@@ -61,9 +61,11 @@ def test_only_missing_folds_run(request_for: Requests, table: FeatureTable, prog
     before = bits(request.root)
     FoldStore(request.root).forget(3)
     progress.ended.clear()
+    progress.begun.clear()
     run_folds(request, table, progress)
     assert progress.started == (5, 4, 120)
     assert progress.ended == [3]
+    assert progress.begun == [(3, "gpucv-fold_0")]
     assert bits(request.root) == before
     assert sorted(finished_folds(request)) == [0, 1, 2, 3, 4]
 
@@ -118,6 +120,18 @@ def test_a_fault_of_the_machine_ends_the_run_and_keeps_what_is_finished(
         run_folds(request, table, progress)
     assert len(finished_folds(request)) == 2
     assert progress.stopped == 1
+
+
+def test_a_fold_begun_by_an_earlier_run_counts_as_an_attempt(
+    request_for: Requests, table: FeatureTable, progress: Any
+) -> None:
+    request = request_for()
+    FoldStore(request.root).begin(3)  # and killed
+    records = run_folds(request, table, progress)
+    assert [record.attempts for record in records] == [1, 1, 1, 2, 1]
+    assert all(record.worker["name"] == "" for record in records)
+    assert all(r.times["queued"] <= r.times["began"] for r in records)
+    assert not list((request.root / "folds").glob(".*"))
 
 
 def test_folds_not_begun_are_dropped_when_the_caller_stops(tasks: tuple[FoldTask, ...]) -> None:

@@ -92,7 +92,7 @@ def test_a_fold_is_a_pure_function_of_its_task(
     assert second[1] is not None
     assert first[1].model == second[1].model
     np.testing.assert_array_equal(first[1].predicted, second[1].predicted)
-    assert replace(first[0], seconds={}) == replace(second[0], seconds={})
+    assert replace(first[0], seconds={}, times={}) == replace(second[0], seconds={}, times={})
 
 
 def test_a_log_transform_gives_predictions_in_the_targets_unit(run_first: Run) -> None:

@@ -42,7 +42,7 @@ def test_a_manifest_says_what_a_number_needs_behind_it(
     assert found["schema"] == 1
     assert found["machine"]["versions"]["numpy"]
     assert found["process"]["pid"]
-    assert found["device"] == {"used": "cpu", "reason": "asked for"}
+    assert found["device"] == {"used": "cpu", "reason": "asked for", "gpus": []}
 
 
 def test_every_output_is_vouched_for(layout: RunLayout, manifest: dict[str, Any]) -> None:

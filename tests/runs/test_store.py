@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpucv.errors import RunError
+from gpucv.errors import EnvironmentFaultError, RunError
 from gpucv.runs import FoldRecord, FoldStore, RunLayout
 
 if TYPE_CHECKING:
@@ -118,6 +119,55 @@ def test_sweeping_takes_what_killed_writers_left_and_nothing_else(
     assert store.read(7, record.key) is not None
 
 
+def test_every_begin_counts_until_the_fold_is_published(
+    store: FoldStore, record: FoldRecord, tmp_path: Path
+) -> None:
+    assert [store.begin(7), store.begin(8), store.begin(7)] == [1, 1, 2]
+    store.forget(7)  # whoever resumes a run forgets what it lacks
+    assert FoldStore(tmp_path).begun(7) == 2
+    store.publish(record, None)
+    assert [store.begun(7), store.begun(8)] == [0, 1]
+    assert store.begin(7) == 1
+    store.sweep()  # as after a kill between publishing and taking the mark away
+    assert [store.begun(7), store.begun(8)] == [0, 1]
+
+
+def test_names_of_marks_hold_numbers_only(store: FoldStore, tmp_path: Path) -> None:
+    store.begin(7)
+    assert [path.name for path in (tmp_path / "folds").iterdir()] == [".0007.1.begun"]
+
+
+def test_a_begin_that_cannot_be_noted_is_a_fault_of_the_machine(
+    store: FoldStore, tmp_path: Path
+) -> None:
+    (tmp_path / "folds").touch()
+    with pytest.raises(EnvironmentFaultError, match=r"cannot write .*\.0007\.1\.begun"):
+        store.begin(7)
+
+
+def test_a_fold_published_elsewhere_is_taken_in_whole_or_not_at_all(
+    store: FoldStore, record: FoldRecord, arrays: FoldArrays, tmp_path: Path
+) -> None:
+    FoldStore(tmp_path / "elsewhere").publish(record, arrays)
+    there = RunLayout(tmp_path / "elsewhere").fold(7)
+
+    def fill(folder: Path) -> None:
+        shutil.copytree(there, folder, dirs_exist_ok=True)
+
+    def damage(folder: Path) -> None:
+        fill(folder)
+        (folder / "model.ubj").write_bytes(b"")
+
+    with pytest.raises(EnvironmentFaultError, match="fold 7 were damaged"):
+        store.adopt(7, record.key, damage)
+    with pytest.raises(EnvironmentFaultError, match="fold 7 were damaged"):
+        store.adopt(7, "another key", fill)
+    assert list((tmp_path / "folds").iterdir()) == []
+    store.begin(7)
+    assert store.adopt(7, record.key, fill) == record == store.read(7, record.key)
+    assert [path.name for path in (tmp_path / "folds").iterdir()] == ["0007"]
+
+
 def test_predictions_are_gathered_in_the_order_of_the_plan(
     store: FoldStore, record: FoldRecord, arrays: FoldArrays, tmp_path: Path
 ) -> None:
@@ -132,8 +182,29 @@ def test_predictions_are_gathered_in_the_order_of_the_plan(
     assert frame["step_id"].tolist() == [4, 5, 6] * 2
     assert frame.columns.tolist() == [
         *("scheme", "holdout", "predictor", "transform", "target"),
-        *("experiment_id", "step_id", "actual", "predicted"),
+        *("experiment_id", "step_id", "actual", "predicted", "phase", "outside"),
     ]
+
+
+def test_what_rows_are_like_is_kept_and_empty_where_an_earlier_version_did_not_know(
+    store: FoldStore, record: FoldRecord, arrays: FoldArrays, tmp_path: Path
+) -> None:
+    other = replace(record, fold_id=3, holdout="mixtral")
+    known = replace(
+        arrays,
+        phase=np.array([0, -1, 2], dtype=np.int8),
+        outside=np.array([0.0, 0.5, 1.0], dtype=np.float32),
+    )
+    store.publish(record, arrays)
+    store.publish(other, known)
+    store.gather_predictions([record, other], tmp_path / "all.parquet")
+    frame = pd.read_parquet(tmp_path / "all.parquet")
+    assert frame["phase"].astype(object).where(frame["phase"].notna(), None).tolist() == [
+        *(None, None, None),
+        *("pure decode", None, "prefill"),
+    ]
+    assert frame["outside"].isna().tolist() == [True] * 3 + [False] * 3
+    assert frame["outside"].tolist()[3:] == [0.0, 0.5, 1.0]
 
 
 def test_predictions_that_are_not_here_are_missed(

@@ -27,12 +27,9 @@ if TYPE_CHECKING:
     from gpucv.features import FeatureTable
     from gpucv.machine import Device
     from gpucv.splits import GroupLabels, Split
-    from gpucv.study import ExecutionSpec, PredictorSpec, SchemeSpec, Study
+    from gpucv.study import ExecutionSpec, PredictorSpec, SchemeSpec, Study, Training
 
-__all__ = ["assign", "plan_folds", "plan_rows", "worker_count"]
-
-_FOLDS_PER_GPU = 4
-"""Small folds overlap on one GPU, whose time goes into launches; not yet measured on one."""
+__all__ = ["assign", "plan_folds", "plan_rows", "trained", "worker_count"]
 
 
 def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> list[FoldTask]:
@@ -94,6 +91,17 @@ def plan_folds(study: Study, table: FeatureTable, device: Device = "cpu") -> lis
                 )
                 tasks.append(replace(task, key=_key(task, table)))
     return tasks
+
+
+def trained(
+    tasks: Sequence[FoldTask], table: FeatureTable, training: Training
+) -> tuple[FoldTask, ...]:
+    """Return the folds with how their boosters are trained, and the keys that follow.
+
+    In memory they keep the keys they have.
+    """
+    told = [replace(task, training=training) for task in tasks]
+    return tuple(replace(task, key=_key(task, table)) for task in told)
 
 
 def _checked(spec: PredictorSpec, target: str, table: FeatureTable) -> PredictorSpec:
@@ -201,9 +209,13 @@ def plan_rows(tasks: Sequence[FoldTask]) -> list[dict[str, Any]]:
 
 
 def worker_count(execution: ExecutionSpec, tasks: Sequence[FoldTask], cores: int) -> int:
-    """Return how many folds run at once: one per core, a few per GPU, at most one per fold."""
+    """Return how many folds run at once without a placement: one per core, at most one per fold.
+
+    No look at memory: `gpucv.folds.placement` has that. So on a GPU it is one fold, or as
+    many as the study asks for.
+    """
     on_gpu = any(task.device == "cuda" for task in tasks)
-    at_once = execution.workers or (min(cores, _FOLDS_PER_GPU) if on_gpu else cores)
+    at_once = execution.folds_per_gpu or 1 if on_gpu else execution.workers or cores
     return max(1, min(at_once, len(tasks)))
 
 
@@ -245,6 +257,8 @@ def _key(task: FoldTask, table: FeatureTable) -> str:
         "target": task.target,
         "seed": task.seed,
     }
+    if task.training != "in-memory":
+        what["training"] = task.training
     if task.predictor.monotone:
         what["directions"] = columns_of(task.predictor, table).directions
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,13 +10,20 @@ import numpy as np
 from gpucv.errors import StudyError
 from gpucv.features import baseline_of
 from gpucv.pipelines import columns_of
-from gpucv.predictors import answers_in_us, inputs_of, learns_raw_only, missing_input
+from gpucv.predictors import (
+    answers_in_us,
+    inputs_of,
+    learns_raw_only,
+    missing_input,
+    takes_device_rows,
+)
+from gpucv.predictors.paged import must_suit_pages
 
 if TYPE_CHECKING:
     from gpucv.features import FeatureTable
-    from gpucv.study import PredictorSpec
+    from gpucv.study import PredictorSpec, SchemeSpec, Training
 
-__all__ = ["must_know_inputs", "must_suit_target"]
+__all__ = ["must_know_inputs", "must_suit_target", "must_suit_training"]
 
 _UNIT = re.compile(r"_(us|ms|s|ns)$")
 
@@ -75,3 +82,48 @@ def must_know_inputs(spec: PredictorSpec, table: FeatureTable) -> None:
             missing = int((~np.isfinite(table.X[:, at])).sum())
             if missing:
                 raise missing_input(who, name, missing, len(table))
+
+
+def must_suit_training(spec: PredictorSpec, scheme: SchemeSpec, training: Training) -> None:
+    """Refuse a predictor that cannot be trained from pages, or by several workers together.
+
+    Workers that train together know a part of the rows each. So whatever is read off all
+    training rows beside the booster (a baseline, a floor, a correction, a choice, fits of
+    groups) would come out differently in each.
+
+    Parameters
+    ----------
+    spec : PredictorSpec
+    scheme : SchemeSpec
+    training : Training
+
+    Raises
+    ------
+    StudyError
+        Naming what stands against it.
+    """
+    if training == "in-memory":
+        return
+    if not takes_device_rows(spec.name):
+        against = f"{spec.name} is not trained by XGBoost"
+    elif training == "external-memory":
+        must_suit_pages(spec.params)
+        return
+    else:
+        asked = {
+            f"transform {spec.transform!r}": spec.transform in ("ratio", "auto"),
+            "per": bool(spec.per_columns),
+            "choose": spec.choose is not None,
+            "floor": bool(spec.floor),
+            "smearing": spec.smearing,
+            f"few_shot (scheme {scheme.name!r})": scheme.few_shot is not None,
+        }
+        against = ", ".join(name for name, is_asked in asked.items() if is_asked)
+        if not against:
+            return
+        against += ": read off all training rows, of which each worker has a part"
+    msg = (
+        f"predictor {spec.title!r} cannot be trained {training}: {against}; use "
+        "execution.training = 'in-memory', or leave it out"
+    )
+    raise StudyError(msg)

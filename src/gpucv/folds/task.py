@@ -15,16 +15,24 @@ import numpy as np
 from gpucv import schema
 from gpucv.errors import EnvironmentFaultError, SplitError
 from gpucv.folds.sharing import TableRef, open_table
+from gpucv.folds.telemetry import Witness
+from gpucv.frames import is_on_device, take, to_host
+from gpucv.machine import gpu_fault
 from gpucv.metrics import mape, score
 from gpucv.pipelines import (
     PerGroup,
     Setting,
+    answer,
     examples_of,
+    explain,
     few_shot_curve,
     fit_pipeline,
     inputs_of_rows,
     next_rows,
+    outside_training,
+    phases_of,
 )
+from gpucv.predictors.distributed import WHOLE
 from gpucv.runs import FoldArrays, FoldRecord
 from gpucv.splits import Split, make_split, split_validation
 
@@ -32,9 +40,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gpucv.features import FeatureTable
+    from gpucv.frames import Array
     from gpucv.machine import Device
     from gpucv.pipelines import Examples, Fitted, Inputs
-    from gpucv.study import PredictorSpec, SchemeSpec, ValidationSpec
+    from gpucv.predictors.distributed import Share
+    from gpucv.study import PredictorSpec, SchemeSpec, Training, ValidationSpec
 
 __all__ = ["FoldTask", "run_fold"]
 
@@ -58,6 +68,8 @@ class FoldTask:
         does not ask.
     experiment : str
         The column that names a recording.
+    training : Training
+        How its boosters are trained; other than in memory, part of the key.
     """
 
     fold_id: int
@@ -76,6 +88,7 @@ class FoldTask:
     device: Device = "cpu"
     threads: int = 1
     n_left_out: int | None = None
+    training: Training = "in-memory"
 
     @property
     def predictor_seed(self) -> int:
@@ -100,45 +113,78 @@ class FoldTask:
             device=self.device,
             seed=self.predictor_seed,
             params=dict(self.predictor.params),
+            training=self.training,
         )
 
 
-def run_fold(task: FoldTask) -> tuple[FoldRecord, FoldArrays | None]:
+def run_fold(task: FoldTask, share: Share = WHOLE) -> tuple[FoldRecord, FoldArrays | None]:
     """Train on the rows kept, predict the rows held out, score them.
 
     A fold that cannot be trained or scored is an outcome, not an exception: its
-    record says why. Only a fault of the machine itself is raised.
+    record says why. Only a fault of the machine itself is raised. But for who ran it, when
+    and how long it took, the outcome follows from the task alone.
+
+    Parameters
+    ----------
+    task : FoldTask
+    share : Share
+        Which part of the training rows this process trains on, together with others; all of
+        them end with the same predictor, and the first part predicts and is scored for all.
 
     Raises
     ------
     EnvironmentFaultError
-        If the device asked for did not do the work, memory ran out, or a library is
-        missing; such a fold has no result, and a resumed run tries it again.
+        If the device asked for did not do the work or failed, memory ran out, or a library
+        is missing; such a fold has no result, and a resumed run tries it again.
     """
+    with Witness(task.device) as witness:
+        record, arrays = _outcome(task, share)
+    return replace(record, **witness.account()), arrays
+
+
+def _outcome(task: FoldTask, share: Share) -> tuple[FoldRecord, FoldArrays | None]:
     try:
-        table = open_table(task.table)
+        began = perf_counter()
+        # A table too large for a GPU stays on the host, and its rows go there in blocks.
+        held_on = task.device if task.training == "in-memory" else "cpu"
+        table = open_table(task.table, held_on)
+        loaded = perf_counter() - began
         split = make_split(task.scheme, table.keys, task.index, n_rows=len(table), seed=task.seed)
         if not len(split.test):
             return replace(task.blank_record(), status="skipped", error="no rows held out"), None
-        return _train_and_score(task, table, split)
+        record, arrays = _train_and_score(task, table, split, share)
+        return replace(record, seconds={"load_s": loaded, **record.seconds}), arrays
     except EnvironmentFaultError:
         raise
     except (MemoryError, ImportError) as error:
-        what = "memory ran out" if isinstance(error, MemoryError) else f"cannot load: {error}"
-        msg = f"fold {task.fold_id} ({task.scheme.name} {task.holdout}): {what}"
+        msg = f"fold {task.fold_id} ({task.scheme.name} {task.holdout}): {_told(error)}"
         hint = "use fewer workers or rows" if isinstance(error, MemoryError) else "see gpucv doctor"
         raise EnvironmentFaultError(f"{msg}; {hint}, then resume") from error
     except SplitError as error:
         return replace(task.blank_record(), status="skipped", error=str(error)), None
     except Exception as error:
+        if failed := gpu_fault(error):
+            msg = (
+                f"fold {task.fold_id} ({task.scheme.name} {task.holdout}): the GPU failed: "
+                f"{failed}; look at nvidia-smi and the kernel's log, then resume"
+            )
+            raise EnvironmentFaultError(msg) from error
         told = f"{type(error).__name__}: {error}".splitlines()[0]
         record = replace(task.blank_record(), error=told, traceback=traceback.format_exc())
         return record, None
 
 
+def _told(error: MemoryError | ImportError) -> str:
+    """Return what a fault of the machine says of itself, in one line."""
+    if isinstance(error, ImportError):
+        return f"cannot load: {error}"
+    sizes = str(error).partition("\n")[0]
+    return f"memory ran out ({sizes})" if sizes else "memory ran out"
+
+
 def _train_and_score(
-    task: FoldTask, table: FeatureTable, split: Split
-) -> tuple[FoldRecord, FoldArrays]:
+    task: FoldTask, table: FeatureTable, split: Split, share: Share
+) -> tuple[FoldRecord, FoldArrays | None]:
     fit, valid = split_validation(
         split, task.validation, table.keys, experiment=task.experiment, seed=task.seed
     )
@@ -150,17 +196,23 @@ def _train_and_score(
         group=task.scheme.columns,
         experiment=task.experiment,
         table=table,
+        training=task.training,
     )
     watching = examples_of(table, valid)
     asked = inputs_of_rows(table, split.test)
 
     began = perf_counter()
-    fitted = fit_pipeline(task.predictor, examples_of(table, fit), watching, setting, asked)
+    with share.joined():
+        learnt, watched = (examples_of(table, share.of(rows)) for rows in (fit, valid))
+        fitted = fit_pipeline(task.predictor, learnt, watched, setting, asked)
     trained = perf_counter()
-    predicted = fitted.predict(asked)
+    if share.part:
+        return replace(task.blank_record(), status="ok", seconds={"fit_s": trained - began}), None
+    answers = answer(fitted, asked)
+    predicted = to_host(answers)  # which also waits for a GPU to be done
     ended = perf_counter()
 
-    actual = table.y[split.test]
+    measured = _targets(table, split.test, answers)
     report = fitted.report()
     record = replace(
         task.blank_record(),
@@ -170,34 +222,53 @@ def _train_and_score(
         n_test=len(split.test),
         device=report.device,
         scores={
-            "valid_mape": _valid_mape(fitted, watching),
-            **score(actual, predicted).named("test"),
+            "valid_mape": _valid_mape(fitted, watching, table),
+            **score(measured, answers).named("test"),
         },
         best_iteration=report.best_iteration,
-        experiments=_score_experiments(task, table, split.test, predicted),
+        experiments=_score_experiments(task, table, split.test, measured, answers),
         importance=report.importance,
-        seconds={"fit_s": trained - began, "predict_s": ended - trained},
+        seconds={**report.seconds, "fit_s": trained - began, "predict_s": ended - trained},
         chosen=report.chosen,
-        donors=_score_donors(fitted, asked, actual),
+        donors=_score_donors(fitted, asked, table.y[split.test]),
     )
-    record = _with_curve(task, record, fitted, examples_of(table, split.test), setting)
+    held_out = examples_of(table, split.test)
+    record = _with_curve(task, record, fitted, held_out, setting)
+    arrays = _arrays(task, table, split.test, predicted, report.model)
+    learnt_from = inputs_of_rows(table, fit)
+    return _explained((record, arrays), task, fitted, learnt_from, held_out, setting)
+
+
+def _arrays(
+    task: FoldTask,
+    table: FeatureTable,
+    rows: NDArray[np.intp],
+    predicted: NDArray[np.float64],
+    model: bytes | None,
+) -> FoldArrays:
     labels = table.keys[task.experiment]
-    arrays = FoldArrays(
-        experiment=(labels.codes[split.test], labels.names),
-        step_id=table.step_id[split.test],
-        actual=actual,
+    return FoldArrays(
+        experiment=(labels.codes[rows], labels.names),
+        step_id=table.step_id[rows],
+        actual=table.y[rows],
         predicted=predicted,
-        model=report.model,
+        model=model,
     )
-    return record, arrays
 
 
-def _valid_mape(fitted: Fitted, watching: Examples) -> float:
+def _targets(table: FeatureTable, rows: NDArray[np.intp], answers: Array) -> Array:
+    """Return the targets of some rows where their predictions lie, to be scored there."""
+    if is_on_device(answers) and table.device is not None:
+        return take(table.device.y, rows)
+    return table.y[rows]
+
+
+def _valid_mape(fitted: Fitted, watching: Examples, table: FeatureTable) -> float:
     """Score the validation rows, of a predictor per group those of groups it has an answer for."""
     if isinstance(fitted, PerGroup):
         watching = watching.take(fitted.knows(watching.inputs))
-    predicted = fitted.predict(watching.inputs) if len(watching) else np.empty(0)
-    return mape(watching.y, predicted)
+    answers = answer(fitted, watching.inputs) if len(watching) else np.empty(0)
+    return mape(_targets(table, watching.inputs.rows, answers), answers)
 
 
 def _score_donors(
@@ -241,25 +312,47 @@ def _with_curve(
     )
 
 
+def _explained(
+    outcome: tuple[FoldRecord, FoldArrays],
+    task: FoldTask,
+    fitted: Fitted,
+    learnt: Inputs,
+    held_out: Examples,
+    setting: Setting,
+) -> tuple[FoldRecord, FoldArrays]:
+    """Return the outcome with what its errors may go with; nothing in it decides a prediction."""
+    record, arrays = outcome
+    columns = setting.columns(task.predictor)
+    outside = outside_training(learnt, held_out.inputs, columns, task.device)
+    explained = explain(
+        fitted, held_out, columns, n_learnt=len(learnt), seed=task.seed, device=task.device
+    )
+    phases = phases_of(held_out.inputs, setting.table.feature_names, task.device)
+    return (
+        replace(record, outside=outside.features if outside else [], explanations=explained),
+        replace(arrays, phase=phases, outside=outside.rows if outside else None),
+    )
+
+
 def _score_experiments(
-    task: FoldTask, table: FeatureTable, test: NDArray[np.intp], predicted: NDArray[np.float64]
+    task: FoldTask, table: FeatureTable, test: NDArray[np.intp], actual: Array, answers: Array
 ) -> list[dict[str, Any]]:
-    """Score each held-out experiment on its own, in name order."""
+    """Score each held-out experiment on its own, in name order, where the predictions lie."""
     labels = table.keys[task.experiment]
     codes = labels.codes[test]
     rows = []
     for code in np.unique(codes):
-        here = codes == code
-        scores = score(table.y[test[here]], predicted[here]).named("test")
+        here = np.flatnonzero(codes == code)
+        scores = score(take(actual, here), take(answers, here)).named("test")
         for of_folds_alone in ("test_p99_ape", "test_time_error"):
             del scores[of_folds_alone]
-        first = test[np.flatnonzero(here)[0]]
+        first = test[here[0]]
         rows.append(
             {
                 "experiment_id": labels.names[code],
                 "model": _label_at(table, schema.MODEL, first),
                 "workload": _label_at(table, schema.WORKLOAD, first),
-                "n_test": int(here.sum()),
+                "n_test": len(here),
                 **scores,
             }
         )

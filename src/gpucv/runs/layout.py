@@ -58,6 +58,14 @@ class RunLayout:
         self.donors_csv = root / "donors.csv"
         self.few_shot_csv = root / "few_shot.csv"
         self.next_rows_csv = root / "next_rows.csv"
+        self.intervals_csv = root / "intervals.csv"
+        self.coverage_csv = root / "coverage.csv"
+        self.errors_csv = root / "errors.csv"
+        self.outside_csv = root / "outside.csv"
+        self.explanations_csv = root / "explanations.csv"
+        self.timeline_csv = root / "timeline.csv"
+        self.gpu_csv = root / "gpu.csv"
+        self.timeline_svg = root / "timeline.svg"
         self.predictions = root / "predictions.parquet"
         self.verdict = root / "verdict.json"
         self.audit = root / "audit.json"
@@ -83,6 +91,14 @@ class RunLayout:
             self.donors_csv,
             self.few_shot_csv,
             self.next_rows_csv,
+            self.intervals_csv,
+            self.coverage_csv,
+            self.errors_csv,
+            self.outside_csv,
+            self.explanations_csv,
+            self.timeline_csv,
+            self.gpu_csv,
+            self.timeline_svg,
             self.predictions,
             self.verdict,
             self.audit,

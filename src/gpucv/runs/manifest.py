@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,8 @@ def new_manifest(
         The study's name.
     device : ResolvedDevice
     what : mapping
-        Fingerprints, seed, data sources: everything the result follows from.
+        Fingerprints, seed, data sources: everything the result follows from; and the
+        placement.
     notes : sequence of mapping
         What reading the data had to say.
     """
@@ -61,7 +63,11 @@ def new_manifest(
         "command": sys.argv,
         "process": {"pid": os.getpid(), "host": platform.node()},
         "revision": source_revision(),
-        "device": {"used": device.device, "reason": device.reason},
+        "device": {
+            "used": device.device,
+            "reason": device.reason,
+            "gpus": [asdict(gpu) for gpu in device.gpus],
+        },
         **what,
         "notes": list(notes),
         "machine": describe_machine(),

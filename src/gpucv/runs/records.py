@@ -37,7 +37,8 @@ class FoldRecord:
     importance : dict of str to float
         Share of the total gain by feature; empty for predictors without it.
     seconds : dict of str to float
-        ``fit_s`` and ``predict_s``.
+        ``fit_s`` and ``predict_s``; and, where known, ``load_s`` (until the rows were
+        there) and ``quantise_s`` (binning, a part of ``fit_s``).
     seed, params : int, dict
         What the predictor was made with, every default written out.
     chosen : dict
@@ -54,6 +55,26 @@ class FoldRecord:
     next_rows : list of dict
         Rows of the group held out in the order they are best measured
         (``experiment_id``, ``step_id``, ``features``).
+    outside : list of dict
+        How far the rows held out lie outside the range of the rows learnt from, by feature:
+        see `gpucv.pipelines.held_out.Outside`; empty in runs of earlier versions, as is the
+        next.
+    explanations : list of dict
+        What each feature does for predictions of rows held out: see
+        `gpucv.pipelines.explain`.
+    training : str
+        "in-memory", "external-memory" or "distributed".
+    attempts : int
+        How often the fold was begun; above 1 where a worker was lost under it.
+    worker : dict
+        Who ran it (``name``, ``host``, ``pid``, ``gpu`` and ``gpu_name``, both None on a CPU);
+        of one that several trained together the first of them, and ``parts``: how many.
+    times : dict of str to float
+        Seconds since the epoch by the worker's clock: ``began``, ``ended``; and ``queued``
+        by the clock of whoever planned it.
+    gpu : dict of str to float
+        While it ran, on its GPU: ``memory_peak_bytes`` and ``utilisation_mean`` (percent),
+        of everything there, folds beside it included; empty on a CPU.
     error : str
         Why a fold failed or was skipped: one line; the traceback follows in `traceback`.
     """
@@ -82,6 +103,13 @@ class FoldRecord:
     donors: list[dict[str, Any]] = field(default_factory=list)
     curve: list[dict[str, Any]] = field(default_factory=list)
     next_rows: list[dict[str, Any]] = field(default_factory=list)
+    outside: list[dict[str, Any]] = field(default_factory=list)
+    explanations: list[dict[str, Any]] = field(default_factory=list)
+    training: str = "in-memory"
+    attempts: int = 1
+    worker: dict[str, Any] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)
+    gpu: dict[str, float] = field(default_factory=dict)
     error: str = ""
     traceback: str = ""
 
@@ -105,6 +133,8 @@ class FoldRecord:
             given = {name: item for name, item in value.items() if name != "schema"}
             for name in ("scores", "importance", "seconds"):
                 given[name] = _numbers(given[name])
+            for name in ("times", "gpu"):
+                given[name] = _numbers(given.get(name, {}))
             given["experiments"] = [
                 row | _numbers({name: row[name] for name in _SCORES})
                 for row in given["experiments"]
@@ -112,6 +142,12 @@ class FoldRecord:
             for name in ("donors", "curve"):
                 given[name] = [
                     row | _numbers({key: row[key] for key in row if key.startswith("test_")})
+                    for row in given.get(name, [])
+                ]
+            for name in ("outside", "explanations"):
+                given[name] = [
+                    _numbers({key: row[key] for key in row if key != "feature"})
+                    | {"feature": row["feature"]}
                     for row in given.get(name, [])
                 ]
             return cls(**given)
@@ -129,6 +165,11 @@ class FoldArrays:
     experiment : tuple (codes, names)
         Experiment of each row, int32 codes into names.
     step_id : ndarray of int64, shape (n_test,)
+    phase : ndarray of int8, shape (n_test,), or None
+        Places in `gpucv.schema.PHASES`, -1 for none of them; None where not known.
+    outside : ndarray of float32, shape (n_test,), or None
+        Share of the features in which the row lies outside the range of the rows learnt
+        from, 0 to 1; None for a predictor without features.
     actual, predicted : ndarray of float64, shape (n_test,)
         In the target's unit.
     model : bytes or None
@@ -140,6 +181,8 @@ class FoldArrays:
     actual: NDArray[np.float64]
     predicted: NDArray[np.float64]
     model: bytes | None = None
+    phase: NDArray[np.int8] | None = None
+    outside: NDArray[np.float32] | None = None
 
 
 _SCORES = ("test_mape", "test_mspe", "test_r", "test_wape")

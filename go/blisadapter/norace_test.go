@@ -1,0 +1,5 @@
+//go:build !race
+
+package blisadapter
+
+const raceDetector = false

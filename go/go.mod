@@ -1,0 +1,3 @@
+module gpucv/steptime
+
+go 1.19

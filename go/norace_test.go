@@ -1,0 +1,5 @@
+//go:build !race
+
+package steptime
+
+const raceDetector = false

@@ -136,7 +136,7 @@ def test_the_advice_follows_the_column_held_out_and_not_the_name(
     assert "lomo: one predictor does not hold on a workload it has never seen" in follows
     assert "Record some rows of a workload" in follows
     assert "per model" not in follows
-    assert "An unseen workload costs more than an unseen model" in follows
+    assert "In these folds an unseen workload cost more than an unseen model" in follows
 
 
 def test_a_combination_of_columns_is_spoken_of_as_one(

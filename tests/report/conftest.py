@@ -13,6 +13,7 @@ from gpucv.analysis import (
     IMPORTANCE_COLUMNS,
     SchemeMeaning,
     StudyTables,
+    error_table,
     fold_ranks,
     judge,
     stability_table,
@@ -76,6 +77,7 @@ def prediction_rows(named: dict[str, str], workload: str, score: float) -> pd.Da
             **named,
             **{"experiment_id": f"{named['holdout']}-{workload}", "step_id": np.arange(100)},
             **{"actual": actual, "predicted": actual * (1 + score / 100)},
+            **{"phase": np.where(actual > 1000, "mixed", "pure decode")},
         }
     )
 
@@ -104,19 +106,29 @@ def make_report(
             named | {"feature": f"f_{i:02}", "importance": g} for i, g in enumerate(gains)
         ]
     gain = pd.DataFrame(importance) if importance else _EMPTY_IMPORTANCE
+    explained = gain[[name for name in gain.columns if name != "importance"]]
     tables = StudyTables(
         pd.DataFrame(folds),
         pd.DataFrame(experiments, columns=list(EXPERIMENT_COLUMNS)),
         gain.assign(rank=fold_ranks(gain)),
         stability_table(gain),
+        outside=explained.assign(**OUTSIDE),
+        explanations=explained.assign(
+            **{"shap": 1 - gain["importance"], "permutation": 1.5, "n_shap": 9},
+            n_permutation=99,
+        ),
     )
     reasons = [
         FoldFailure(scheme, m, "xgboost", "raw", TARGET, f"out of memory on {m}")
         for scheme, m in product(schemes, failed)
     ]
+    rows = pd.concat(predictions, ignore_index=True) if predictions else None
+    if "predictions" in more:
+        rows = more["predictions"]  # type: ignore[assignment]
     defaults: dict[str, object] = {
         "name": "h3",
-        "predictions": pd.concat(predictions, ignore_index=True) if predictions else None,
+        "predictions": rows,
+        "errors": None if rows is None else error_table(rows),
         "provenance": PROVENANCE,
         "failures": tuple(reasons),
     }
@@ -124,6 +136,10 @@ def make_report(
     return ReportInput(tables=tables, verdicts=verdicts, **(defaults | more))  # type: ignore[arg-type]
 
 
+OUTSIDE = {
+    **{"train_low": 0.0, "train_high": 1.0, "test_low": 0.5, "test_high": 3.0},
+    **{"share": 0.25, "farthest": 2.0},
+}
 PROVENANCE = {
     "seed": 42,
     "machine": {"cpu": "EPYC", "cores": 4},
@@ -161,16 +177,22 @@ def hostile_report() -> ReportInput:
     payload = HOSTILE[6]
     frames = {
         name: getattr(report.tables, name).assign(predictor=payload, transform=HOSTILE[0])
-        for name in ("folds", "experiments", "importance", "stability")
+        for name in (
+            *("folds", "experiments", "importance", "stability"),
+            *("outside", "explanations"),
+        )
     }
-    frames["importance"]["feature"] += HOSTILE[0]
+    for name in ("importance", "stability", "outside", "explanations"):
+        frames[name]["feature"] += HOSTILE[0]
     frames["experiments"]["workload"] += HOSTILE[1]
     assert report.predictions is not None
+    predictions = report.predictions.assign(predictor=payload, transform=HOSTILE[0])
     return ReportInput(
         name=HOSTILE[0],
         tables=StudyTables(**frames),
         verdicts=tuple(judge(frames["folds"])),
-        predictions=report.predictions.assign(predictor=payload, transform=HOSTILE[0]),
+        predictions=predictions,
+        errors=error_table(predictions),
         provenance={HOSTILE[2]: HOSTILE[0], "data": [{"path": HOSTILE[6], "sha256": HOSTILE[0]}]},
         notes=(("warning", HOSTILE[0] + HOSTILE[2] + HOSTILE[1]),),
         failures=(

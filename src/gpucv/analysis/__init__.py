@@ -1,7 +1,23 @@
 """From result tables to findings: averages, rank stability, a verdict and what follows."""
 
 from gpucv.analysis.aggregate import SchemeSummary, summarise_schemes
+from gpucv.analysis.conformal import (
+    COVERAGE_COLUMNS,
+    LEVELS,
+    Coverage,
+    coverage_table,
+    summarise_coverage,
+)
+from gpucv.analysis.domain_error import ScoreBin, error_by_score
 from gpucv.analysis.donors import DONOR_COLUMNS, DonorSummary, summarise_donors
+from gpucv.analysis.errors import ERROR_COLUMNS, error_table, part_means, scale_factor
+from gpucv.analysis.explanations import EXPLANATION_COLUMNS, MEASURES, measure_ranks
+from gpucv.analysis.failure import (
+    OUTSIDE_COLUMNS,
+    ScaleSummary,
+    outside_features,
+    scale_summary,
+)
 from gpucv.analysis.few_shot import (
     FEW_SHOT_COLUMNS,
     NEXT_ROW_COLUMNS,
@@ -13,6 +29,7 @@ from gpucv.analysis.few_shot import (
     overtaken_at,
 )
 from gpucv.analysis.gap import OptimismGap, optimism_gaps
+from gpucv.analysis.intervals import INTERVAL_COLUMNS, METRICS, interval_table
 from gpucv.analysis.leaderboard import (
     DIFFERENCE_COLUMNS,
     LEADERBOARD_COLUMNS,
@@ -33,6 +50,15 @@ from gpucv.analysis.tables import (
     StudyTables,
     formulations,
 )
+from gpucv.analysis.timeline import (
+    GPU_COLUMNS,
+    TIMELINE_COLUMNS,
+    Bar,
+    Timeline,
+    gpu_rows,
+    timeline_of,
+    timeline_rows,
+)
 from gpucv.analysis.verdict import (
     Thresholds,
     Verdict,
@@ -42,17 +68,29 @@ from gpucv.analysis.verdict import (
 )
 
 __all__ = [
+    "COVERAGE_COLUMNS",
     "DIFFERENCE_COLUMNS",
     "DONOR_COLUMNS",
+    "ERROR_COLUMNS",
     "EXPERIMENT_COLUMNS",
+    "EXPLANATION_COLUMNS",
     "FEW_SHOT_COLUMNS",
     "FOLD_COLUMNS",
+    "GPU_COLUMNS",
     "IMPORTANCE_COLUMNS",
+    "INTERVAL_COLUMNS",
     "LATER_FOLD_COLUMNS",
     "LEADERBOARD_COLUMNS",
+    "LEVELS",
+    "MEASURES",
+    "METRICS",
     "NEXT_ROW_COLUMNS",
     "OPTIONAL_FOLD_COLUMNS",
+    "OUTSIDE_COLUMNS",
     "STABILITY_COLUMNS",
+    "TIMELINE_COLUMNS",
+    "Bar",
+    "Coverage",
     "Curve",
     "CurveAt",
     "DonorSummary",
@@ -60,27 +98,43 @@ __all__ = [
     "Leaderboard",
     "Learning",
     "OptimismGap",
+    "ScaleSummary",
     "SchemeMeaning",
     "SchemeSummary",
+    "ScoreBin",
     "StudyTables",
     "Thresholds",
+    "Timeline",
     "Verdict",
+    "coverage_table",
+    "error_by_score",
     "error_levels",
+    "error_table",
     "fold_ranks",
     "formulations",
+    "gpu_rows",
+    "interval_table",
     "judge",
     "learning_curves",
     "mean_rank_std",
+    "measure_ranks",
     "optimism_gaps",
+    "outside_features",
     "overtaken_at",
+    "part_means",
     "rank_formulations",
     "read_recorded",
+    "scale_factor",
+    "scale_summary",
     "scheme_meanings",
     "schemes_from_json",
     "stability_table",
+    "summarise_coverage",
     "summarise_donors",
     "summarise_schemes",
     "thresholds_from_json",
+    "timeline_of",
+    "timeline_rows",
     "top_features",
     "verdicts_json",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gpucv.analysis.bootstrap import mean_intervals
 from gpucv.analysis.meaning import SchemeMeaning, meaning_by_name
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class SchemeSummary:
         Mean test MAPE of the finished folds but the worst, NaN with fewer than two.
     sum_mape : float
         Sum of the finished folds' test MAPE: the least the planned folds can sum to.
+    intervals : Mapping[str, tuple of float]
+        95 % interval of each average, from drawing the finished folds again; NaN where
+        there is none (`mean_intervals`).
     """
 
     scheme: str
@@ -63,6 +67,7 @@ class SchemeSummary:
     rest_average: float
     sum_mape: float
     n_left_out: int = 0
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def average_mape(self) -> float:
@@ -104,6 +109,7 @@ def _summarise(scheme: str, meaning: SchemeMeaning, folds: pd.DataFrame) -> Sche
     finished = measured(folds)
     mape = finished["test_mape"].astype(float).reset_index(drop=True)
     worst = int(mape.argmax()) if len(mape) else -1
+    low, high = mean_intervals(finished[list(_AVERAGED)].to_numpy(float))
     return SchemeSummary(
         scheme=scheme,
         meaning=meaning,
@@ -117,4 +123,5 @@ def _summarise(scheme: str, meaning: SchemeMeaning, folds: pd.DataFrame) -> Sche
         rest_average=float(mape.drop(worst).mean()) if len(mape) else math.nan,
         sum_mape=float(mape.sum()),
         n_left_out=int(folds["n_left_out"].sum()) if "n_left_out" in folds else 0,
+        intervals=dict(zip(_AVERAGED, zip(low.tolist(), high.tolist(), strict=True), strict=True)),
     )

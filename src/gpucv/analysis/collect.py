@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gpucv.analysis.donors import DONOR_COLUMNS
+from gpucv.analysis.explanations import EXPLANATION_COLUMNS
+from gpucv.analysis.failure import OUTSIDE_COLUMNS
 from gpucv.analysis.few_shot import FEW_SHOT_COLUMNS, NEXT_ROW_COLUMNS
 from gpucv.analysis.stability import stability_table
 from gpucv.analysis.tables import (
@@ -16,6 +18,7 @@ from gpucv.analysis.tables import (
     OPTIONAL_FOLD_COLUMNS,
     StudyTables,
 )
+from gpucv.analysis.timeline import TIMELINE_COLUMNS, timeline_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,6 +59,11 @@ def collect_tables(records: Sequence[FoldRecord]) -> StudyTables:
         donors=_frame_of_some(records, _donors, DONOR_COLUMNS),
         few_shot=_frame_of_some(records, _curve, FEW_SHOT_COLUMNS),
         next_rows=_frame_of_some(records, _next_rows, NEXT_ROW_COLUMNS),
+        timeline=_frame(timeline_rows(records), TIMELINE_COLUMNS),
+        outside=_frame_of_some(records, lambda record: record.outside, OUTSIDE_COLUMNS),
+        explanations=_frame_of_some(
+            records, lambda record: record.explanations, EXPLANATION_COLUMNS
+        ),
     )
 
 

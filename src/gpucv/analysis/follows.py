@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,10 +100,21 @@ def _models_against_workloads(schemes: Sequence[SchemeSummary]) -> list[str]:
         return []
     ratio = harder.average_mape / easier.average_mape
     return [
-        f"An unseen {harder.meaning.group} costs more than an unseen {easier.meaning.group}: "
+        f"In these folds an unseen {harder.meaning.group} cost more than an unseen "
+        f"{easier.meaning.group}: "
         f"average MAPE {harder.average_mape:.1f}% (n = {harder.n_finished}) against "
-        f"{easier.average_mape:.1f}% (n = {easier.n_finished}), a factor of {ratio:.1f}."
+        f"{easier.average_mape:.1f}% (n = {easier.n_finished}), a factor of {ratio:.1f}. "
+        f"{_how_sure(easier, harder)}"
     ]
+
+
+def _how_sure(easier: SchemeSummary, harder: SchemeSummary) -> str:
+    """Say whether drawing the folds again leaves the two averages in this order."""
+    (low, _), (_, high) = harder.intervals["test_mape"], easier.intervals["test_mape"]
+    if math.isnan(low) or math.isnan(high):
+        return "So few folds have no interval: how sure that is, is not known."
+    overlap = "overlap: other folds could turn this round" if low <= high else "do not overlap"
+    return f"Their 95% intervals {overlap}."
 
 
 def _leaving_one(schemes: Sequence[SchemeSummary], column: str) -> SchemeSummary | None:

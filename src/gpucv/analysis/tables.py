@@ -18,6 +18,7 @@ __all__ = [
     "OPTIONAL_FOLD_COLUMNS",
     "STABILITY_COLUMNS",
     "Formulation",
+    "Kind",
     "StudyTables",
     "formulations",
 ]
@@ -107,6 +108,13 @@ class StudyTables:
     donors, few_shot, next_rows : pandas.DataFrame or None
         With `DONOR_COLUMNS`, `FEW_SHOT_COLUMNS` and `NEXT_ROW_COLUMNS`; None where no fold
         had a donor, or measured rows of the group it holds out.
+    timeline : pandas.DataFrame or None
+        With `TIMELINE_COLUMNS`; None for results recorded elsewhere or by earlier versions.
+    intervals, coverage : pandas.DataFrame or None
+        With `INTERVAL_COLUMNS` and `COVERAGE_COLUMNS`; None as above.
+    outside, explanations : pandas.DataFrame or None
+        With `OUTSIDE_COLUMNS` and `EXPLANATION_COLUMNS`; None where no fold has features, or
+        for such results.
     """
 
     folds: pd.DataFrame
@@ -116,6 +124,11 @@ class StudyTables:
     donors: pd.DataFrame | None = None
     few_shot: pd.DataFrame | None = None
     next_rows: pd.DataFrame | None = None
+    timeline: pd.DataFrame | None = None
+    intervals: pd.DataFrame | None = None
+    coverage: pd.DataFrame | None = None
+    outside: pd.DataFrame | None = None
+    explanations: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,10 @@ class Verdict:
                     "n_test": summary.n_test,
                     "n_left_out": summary.n_left_out,
                     "average": {key: _number(value) for key, value in summary.averages.items()},
+                    "interval": {
+                        key: [_number(end) for end in ends]
+                        for key, ends in summary.intervals.items()
+                    },
                     "median_mape": _number(summary.median_mape),
                     "worst_holdout": summary.worst_holdout or None,
                     "worst_mape": _number(summary.worst_mape),

@@ -6,6 +6,7 @@ from gpucv.report.input import FoldFailure, ReportInput
 from gpucv.report.page import render_page
 from gpucv.report.record import render_json
 from gpucv.report.terminal import print_report, render_terminal
+from gpucv.report.timeline import render_timeline
 
 __all__ = [
     "FoldFailure",
@@ -17,4 +18,5 @@ __all__ = [
     "render_json",
     "render_page",
     "render_terminal",
+    "render_timeline",
 ]

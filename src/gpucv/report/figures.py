@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Panel", "error_curves", "mape_bar", "prediction_panels", "rank_strip"]
+    from gpucv.analysis import Verdict
+
+__all__ = [
+    "Curves",
+    "Panel",
+    "error_curves",
+    "formulation_curves",
+    "mape_bar",
+    "prediction_panels",
+    "rank_strip",
+]
 
 _CELLS = 48
 _SHADES = 5
@@ -152,6 +162,50 @@ def error_curves(
         legend=tuple((f"c{index}", clean(name)) for index, name in enumerate(shown)),
         note=f"The {len(shown)} worst holdouts; {hidden} more not drawn." if hidden else "",
     )
+
+
+def formulation_curves(
+    predictions: pd.DataFrame,
+    formulations: Sequence[tuple[str, Verdict]],
+    scheme: str,
+    title: str,
+) -> Curves | None:
+    """Draw the error curves of several formulations over all rows of one scheme.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        ``predictions.parquet``.
+    formulations : sequence of (name, Verdict)
+        Best first where there are too many: the first eight with rows are drawn.
+    scheme : str
+    title : str
+        The scheme's, in words.
+
+    Returns
+    -------
+    Curves or None
+        None where fewer than two formulations have rows.
+    """
+    import pandas as pd
+
+    predictions = predictions[predictions["scheme"] == scheme]
+    parts = []
+    for name, verdict in formulations:
+        rows = verdict.formulation.rows(predictions)[["actual", "predicted"]]
+        if len(rows):
+            parts.append(rows.assign(holdout=pd.Categorical([name] * len(rows))))
+    if len(parts) < 2:
+        return None
+    frame = pd.concat(parts[:N_CURVES], ignore_index=True)
+    names = [str(part["holdout"].iloc[0]) for part in parts]
+    limit = formulations[0][1].thresholds.mape_max
+    curves = error_curves(
+        frame, names[:N_CURVES], limit, f"Share of rows below an error by predictor, {title}"
+    )
+    hidden = len(names) - N_CURVES
+    note = f"The first {N_CURVES} predictors; {hidden} more not drawn." if hidden > 0 else ""
+    return Curves(curves.figure, curves.legend, note)
 
 
 def _curve(error: pd.Series[float]) -> str:

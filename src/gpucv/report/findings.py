@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from gpucv.report.audit_story import QUESTION
 from gpucv.report.donor_tables import DONORS_HEADING, DONORS_SAID
+from gpucv.report.failure_story import why_heading
 from gpucv.report.few_shot_tables import FEW_SHOT_HEADING, FEW_SHOT_SAID
 from gpucv.report.leaderboard import LEADERBOARD_SAID
-from gpucv.report.story import METRICS_SAID, NO_IMPORTANCE, tell
+from gpucv.report.story import EXPLAINED_SAID, METRICS_SAID, NO_IMPORTANCE, tell
+from gpucv.report.uncertainty import INTERVALS_SAID, UNCERTAINTY_HEADING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from gpucv.report.story import Chapter, Story
     from gpucv.report.tables import Table
 
-__all__ = ["markdown", "render_findings"]
+__all__ = ["markdown", "markdown_grid", "render_findings"]
 
 _SPECIAL = re.compile(r"[\\`*\[\]<>|#!~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.")
 """What Markdown would act on. An underscore inside a word is only a character."""
@@ -44,7 +46,7 @@ def render_findings(report: ReportInput) -> str:
     story = tell(report)
     blocks = [*_opening(story), *_audit(story)]
     if story.comparison:
-        blocks += ["## The predictors compared", _grid(story.comparison)]
+        blocks += ["## The predictors compared", markdown_grid(story.comparison)]
     if story.leaderboard:
         blocks += ["## Leaderboard", LEADERBOARD_SAID, *_tables(story.leaderboard, "##")]
     blocks += _tables([story.gaps] if story.gaps else [], "#")
@@ -62,14 +64,16 @@ def _opening(story: Story) -> list[str]:
     blocks += [f"> **{markdown(banner)}**" for banner in story.banners]
     blocks.append(f"**Question.** {markdown(story.question)}")
     blocks.append(f"**Verdict: {markdown(story.answer)}.** {markdown(story.reason)}")
+    if story.alarm:
+        blocks.append(f"**Before any number.** {markdown(story.alarm)}")
     if story.claim:
-        blocks.append(f"**Claim judged.** {markdown(story.claim)}")
+        blocks.append(f"**Hypothesis.** {markdown(story.claim)}")
     blocks.append(_bullets(f"{name}: {value}" for name, value in story.facts))
     warnings = sum(level != "info" for level, _ in story.notes)
     if warnings:
         blocks.append(f"**{warnings} warning(s) about the data**: see Data notes below.")
     if story.failures:
-        blocks += [f"## {markdown(story.failures.title)}", _grid(story.failures)]
+        blocks += [f"## {markdown(story.failures.title)}", markdown_grid(story.failures)]
     return blocks
 
 
@@ -96,13 +100,40 @@ def _chapter(chapter: Chapter) -> list[str]:
             f"**Verdict: {label}.** {markdown(chapter.reason)}",
         ]
     blocks += [f"{level} Folds", METRICS_SAID, *_tables(chapter.folds, level)]
+    blocks += _uncertainty(chapter, level)
+    blocks += _why(chapter, level)
     if chapter.experiments:
         blocks += [f"{level} Experiments", *_tables(chapter.extremes, level)]
         blocks += _tables(chapter.experiments, level)
     blocks.append(f"{level} Feature importance and rank stability")
+    blocks += [EXPLAINED_SAID] if chapter.features and chapter.explained else []
     blocks += _tables(chapter.features, level) or [NO_IMPORTANCE]
     blocks += _few_shot(chapter, level)
     blocks += [f"{level} What follows", _bullets(chapter.follows)]
+    return blocks
+
+
+def _uncertainty(chapter: Chapter, level: str) -> list[str]:
+    """Give every number its interval, and say how often prediction intervals hold."""
+    if not chapter.uncertainty:
+        return []
+    blocks = [f"{level} {UNCERTAINTY_HEADING}", INTERVALS_SAID]
+    for told in chapter.uncertainty:
+        blocks += _tables(told.tables, level)
+        blocks += [_bullets(told.sentences)] if told.sentences else []
+    return blocks
+
+
+def _why(chapter: Chapter, level: str) -> list[str]:
+    """Tell where the errors come from: the words of all schemes, then the tables of each."""
+    if not chapter.why:
+        return []
+    blocks = [f"{level} {why_heading(chapter.verdict)}"]
+    for told in chapter.why:
+        blocks.append(f"{level}# {markdown(told.title)}")
+        blocks += [_bullets(told.sentences)] if told.sentences else []
+        for said, table in told.tables():
+            blocks += [said, *_tables([table], f"{level}#")]
     return blocks
 
 
@@ -136,13 +167,13 @@ def _bullets(lines: Iterable[str]) -> str:
 def _tables(tables: Iterable[Table], level: str) -> list[str]:
     blocks = []
     for table in tables:
-        blocks += [f"{level}# {markdown(table.title)}", _grid(table)]
+        blocks += [f"{level}# {markdown(table.title)}", markdown_grid(table)]
         if table.note:
             blocks.append(markdown(table.note))
     return blocks
 
 
-def _grid(table: Table) -> str:
+def markdown_grid(table: Table) -> str:
     """Lay a table out with aligned columns, so that the file reads well as text too."""
     header = [markdown(column.title) for column in table.columns]
     n_entries = len(table.rows) - table.n_summary

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpucv.report.cells import ABSENT, clean, count, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
     import pandas as pd
 
 __all__ = ["Cell", "HeatMap", "heat_map", "legend"]
@@ -56,11 +58,19 @@ def heat_map(experiments: pd.DataFrame, mape_max: float) -> HeatMap | None:
     if known.empty:
         return None
     workloads = sorted(known["workload"].unique())
-    grouped = dict(list(known.groupby(["model", "workload"])))
+    table = known.groupby(["model", "workload"], as_index=False).agg(
+        mape=("test_mape", "mean"),
+        n_test=("n_test", "sum"),
+        experiments=("experiment_id", "nunique"),
+        folds=("n_test", "size"),
+    )
+    cells = {
+        (row["model"], row["workload"]): _cell(row, mape_max) for row in table.to_dict("records")
+    }
     rows = tuple(
         (
             clean(model),
-            tuple(_cell(grouped.get((model, workload)), mape_max) for workload in workloads),
+            tuple(cells.get((model, workload), _NO_ROWS) for workload in workloads),
         )
         for model in sorted(known["model"].unique())
     )
@@ -76,16 +86,18 @@ def legend(mape_max: float) -> tuple[tuple[str, str], ...]:
     return tuple((f"h{index}", label) for index, label in enumerate(ranges))
 
 
-def _cell(rows: pd.DataFrame | None, mape_max: float) -> Cell:
-    if rows is None or rows["test_mape"].isna().all():
-        return Cell(ABSENT, "none", "no test rows")
-    mape = float(rows["test_mape"].mean())
-    title = f"{count(float(rows['n_test'].sum()))} test rows"
-    experiments = rows["experiment_id"].nunique()
+_NO_ROWS = Cell(ABSENT, "none", "no test rows")
+
+
+def _cell(row: Mapping[Hashable, Any], mape_max: float) -> Cell:
+    mape, experiments, folds = row["mape"], row["experiments"], row["folds"]
+    if math.isnan(mape):
+        return _NO_ROWS
+    title = f"{count(row['n_test'])} test rows"
     if experiments > 1:
         title += f", average of {experiments} experiments"
-    if len(rows) > experiments:
-        title += f", average over {len(rows)} folds"
+    if folds > experiments:
+        title += f", average over {folds} folds"
     return Cell(percent(mape), _shade(mape, mape_max), title)
 
 

@@ -43,6 +43,8 @@ class ReportInput:
         ``predictions.parquet``: one row per test row of every fold, actual and
         predicted in the target's unit; without it the figures drawn from single
         steps are left out, with a sentence saying so.
+    errors : pandas.DataFrame, optional
+        `gpucv.analysis.error_table` of them.
     provenance : Mapping
         The run's manifest: machine, versions, seed, data files, times. Nested
         values are shown under dotted names.
@@ -62,6 +64,7 @@ class ReportInput:
     tables: StudyTables
     verdicts: tuple[Verdict, ...]
     predictions: pd.DataFrame | None = None
+    errors: pd.DataFrame | None = None
     provenance: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[tuple[str, str], ...] = ()
     failures: tuple[FoldFailure, ...] = ()

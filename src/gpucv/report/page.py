@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -11,28 +12,47 @@ from markupsafe import Markup
 from gpucv.report.audit_story import QUESTION
 from gpucv.report.cells import clean, count, percent
 from gpucv.report.donor_tables import DONORS_HEADING, DONORS_SAID
+from gpucv.report.failure_figures import Slopes, bias_bar, fold_slopes, measure_slopes
+from gpucv.report.failure_story import why_heading
 from gpucv.report.few_shot_figure import LearningFigure, learning_figure
 from gpucv.report.few_shot_tables import FEW_SHOT_HEADING, FEW_SHOT_SAID, NEXT_SAID
 from gpucv.report.figures import (
     Curves,
     Panel,
     error_curves,
+    formulation_curves,
     mape_bar,
     prediction_panels,
     rank_strip,
 )
 from gpucv.report.heatmap import HeatMap, heat_map, legend
 from gpucv.report.leaderboard import LEADERBOARD_SAID
-from gpucv.report.story import METRICS_SAID, NO_IMPORTANCE, NO_PREDICTIONS, tell
-from gpucv.report.tables import Table, scheme_title
+from gpucv.report.story import (
+    EXPLAINED_SAID,
+    METRICS_SAID,
+    NO_IMPORTANCE,
+    NO_PREDICTIONS,
+    tell,
+)
+from gpucv.report.tables import Table, scheme_title, write_interval
+from gpucv.report.timeline import TIMELINE_HEADING, timeline_figure
+from gpucv.report.uncertainty import INTERVALS_SAID, UNCERTAINTY_HEADING
+from gpucv.report.uncertainty_figures import UncertaintyFigures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpucv.analysis import SchemeSummary, Verdict
     from gpucv.report.input import ReportInput
     from gpucv.report.story import Chapter
 
 __all__ = ["render_page"]
 
+_STYLES = (
+    *("page.css", "audit_page.css", "few_shot_page.css", "timeline_page.css"),
+    "uncertainty_page.css",
+    "why_page.css",
+)
 _MOST_PANELS = 64
 """Panels of a whole page, about 12 KB each: what keeps it below a megabyte or so."""
 
@@ -58,6 +78,14 @@ class SchemeFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemeCurves:
+    """The error curves of all formulations of one scheme."""
+
+    title: str
+    curves: Curves
+
+
+@dataclass(frozen=True, slots=True)
 class PageChapter:
     """One formulation on the page: its words and tables, and its figures.
 
@@ -73,6 +101,14 @@ class PageChapter:
         The heat map's colours.
     learning : list of LearningFigure
         One per few-shot story.
+    uncertainty : list of UncertaintyFigures
+        One per scheme that says how sure its numbers are.
+    why : str
+        Heading of where errors come from.
+    biases : list of list of Markup
+        One bar per row of each table of the bias by measured time.
+    slopes : list of list of Slopes
+        How ranks change, of each feature table.
     """
 
     said: Chapter
@@ -81,6 +117,10 @@ class PageChapter:
     strips: list[list[Markup]]
     scale: tuple[tuple[str, str], ...]
     learning: list[LearningFigure]
+    uncertainty: list[UncertaintyFigures]
+    why: str
+    biases: list[list[Markup]]
+    slopes: list[list[Slopes]]
 
 
 def render_page(report: ReportInput) -> str:
@@ -104,10 +144,7 @@ def render_page(report: ReportInput) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string((folder / "page.html.j2").read_text(encoding="utf-8"))
-    style = "".join(
-        (folder / name).read_text(encoding="utf-8")
-        for name in ("page.css", "audit_page.css", "few_shot_page.css")
-    )
+    style = "".join((folder / name).read_text(encoding="utf-8") for name in _STYLES)
     story = tell(report)
     n_panels = max(2, _MOST_PANELS // max(1, sum(len(v.schemes) for v in report.verdicts)))
     chapters = [_chapter(report, chapter, n_panels) for chapter in story.chapters]
@@ -123,11 +160,17 @@ def render_page(report: ReportInput) -> str:
         donors_said=DONORS_SAID,
         few_shot_heading=FEW_SHOT_HEADING,
         few_shot_said=FEW_SHOT_SAID,
+        uncertainty_heading=UNCERTAINTY_HEADING,
+        intervals_said=INTERVALS_SAID,
         next_said=NEXT_SAID,
         metrics_said=METRICS_SAID,
+        explained_said=EXPLAINED_SAID,
+        compared=_compared(report, story.chapters),
         no_importance=NO_IMPORTANCE,
         no_predictions=NO_PREDICTIONS,
         audit_question=QUESTION,
+        timeline=timeline_figure(report.tables.timeline),
+        timeline_heading=TIMELINE_HEADING,
     )
 
 
@@ -146,6 +189,10 @@ def _chapter(report: ReportInput, chapter: Chapter, n_panels: int) -> PageChapte
         strips=[_strips(table) for table in chapter.features],
         scale=legend(mape_max),
         learning=[learning_figure(each.learning, mape_max) for each in chapter.few_shot],
+        uncertainty=[UncertaintyFigures.of(each, mape_max) for each in chapter.uncertainty],
+        why=why_heading(verdict),
+        biases=[[bias_bar(mspe) for mspe in told.biases] for told in chapter.why],
+        slopes=_slopes(report, verdict),
     )
 
 
@@ -162,7 +209,8 @@ def _figures(
         folds = of.rows(report.tables.folds)
         folds = folds[(folds["scheme"] == scheme) & (folds["status"] == "ok")]
         worst_first = list(folds.sort_values("test_mape", ascending=False)["holdout"])
-        in_order = [name for name in folds["holdout"] if name in worst_first[:n_panels]]
+        chosen = _worst_and_best(worst_first, n_panels)
+        in_order = [name for name in folds["holdout"] if name in chosen]
         left_out = len(worst_first) - len(in_order)
         rows = of.rows(report.predictions)
         rows = rows[rows["scheme"] == scheme]
@@ -171,6 +219,42 @@ def _figures(
             title = f"Share of rows below an error, {scheme_title(summary)}"
             curves = error_curves(rows, worst_first, mape_max, title)
     return SchemeFigures(scheme_title(summary), heat, panels, left_out, curves)
+
+
+def _worst_and_best(worst_first: list[str], most: int) -> set[str]:
+    """Choose folds to draw: three of four the worst, the others the best."""
+    if len(worst_first) <= most:
+        return set(worst_first)
+    n_best = max(1, most // 4)
+    return {*worst_first[: most - n_best], *worst_first[-n_best:]}
+
+
+def _compared(report: ReportInput, chapters: Sequence[Chapter]) -> list[SchemeCurves]:
+    """Draw the error curves of all formulations beside each other, one figure per scheme."""
+    if len(chapters) < 2 or report.predictions is None:
+        return []
+    titles = {s.scheme: scheme_title(s) for v in report.verdicts for s in v.schemes}
+    some = [(chapter.heading, chapter.verdict) for chapter in chapters]
+    figures = []
+    for scheme, title in titles.items():
+        curves = formulation_curves(report.predictions, some, scheme, title)
+        if curves is not None:
+            figures.append(SchemeCurves(title, curves))
+    return figures
+
+
+def _slopes(report: ReportInput, verdict: Verdict) -> list[list[Slopes]]:
+    """Draw the slope charts of each scheme that has a feature table."""
+    known = set(verdict.formulation.rows(report.tables.importance)["scheme"])
+    drawn = []
+    for summary in verdict.schemes:
+        if summary.scheme in known:
+            both = [each(report.tables, verdict, summary.scheme) for each in _SLOPES]
+            drawn.append([slopes for slopes in both if slopes is not None])
+    return drawn
+
+
+_SLOPES = (fold_slopes, measure_slopes)
 
 
 def _strips(table: Table) -> list[Markup]:
@@ -183,6 +267,11 @@ def _strips(table: Table) -> list[Markup]:
 def _card(summary: SchemeSummary) -> Card:
     folds = f"n = {summary.n_finished} of {summary.n_planned} folds"
     lines = [f"average MAPE, {folds}, {count(summary.n_test)} test rows"]
+    low, high = summary.intervals["test_mape"]
+    if math.isfinite(low):
+        lines.append(f"95% interval {write_interval(low, high, percent)}")
+    elif summary.n_finished:
+        lines.append("no interval: that takes 3 finished folds with finite errors")
     if summary.n_finished:
         lines.append(
             f"worst {percent(summary.worst_mape)}% ({clean(summary.worst_holdout)}), "

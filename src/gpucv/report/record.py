@@ -28,7 +28,8 @@ def render_json(report: ReportInput) -> dict[str, object]:
     dict
         ``schema, name, synthetic, recorded, verdicts, folds, experiments,
         importance, stability, leaderboard, differences, top10_rank_std, audit, notes,
-        failures``, and ``donors``, ``few_shot``, ``next_rows`` where the study has them.
+        failures``, and ``donors``, ``few_shot``, ``next_rows``, ``errors``, ``outside`` and
+        ``explanations`` where the study has them.
     """
     tables = report.tables
     meanings = {each.scheme: each.meaning for v in report.verdicts for each in v.schemes}
@@ -64,6 +65,11 @@ def render_json(report: ReportInput) -> dict[str, object]:
                 ("donors", tables.donors),
                 ("few_shot", tables.few_shot),
                 ("next_rows", tables.next_rows),
+                ("intervals", tables.intervals),
+                ("coverage", tables.coverage),
+                ("errors", report.errors),
+                ("outside", tables.outside),
+                ("explanations", tables.explanations),
             )
             if frame is not None
         },

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gpucv.report.audit_story import AuditStory, audit_story
 from gpucv.report.cells import clean, clean_sentence, count, share
 from gpucv.report.donor_tables import donor_tables
+from gpucv.report.failure_story import FailureStory, failure_stories
 from gpucv.report.few_shot_tables import FewShotStory, few_shot_stories
 from gpucv.report.leaderboard import leaderboard_tables
 from gpucv.report.overview import comparison_table, failure_table, gap_table
@@ -20,12 +21,14 @@ from gpucv.report.tables import (
     feature_table,
     fold_table,
 )
+from gpucv.report.uncertainty import SchemeUncertainty, uncertainty_stories
 
 if TYPE_CHECKING:
     from gpucv.analysis import Verdict
     from gpucv.report.input import ReportInput
 
 __all__ = [
+    "EXPLAINED_SAID",
     "METRICS_SAID",
     "NO_IMPORTANCE",
     "NO_PREDICTIONS",
@@ -49,6 +52,11 @@ METRICS_SAID = (
     "total of all predictions. Train rows are all rows not held out, validation included. "
     "Averages are plain means over folds."
 )
+EXPLAINED_SAID = (
+    "Importance is the share of the gain on the rows learnt from. The SHAP share and the rise of "
+    "the MAPE when a feature is shuffled (permuted) are measured on a sample of the rows held out. "
+    "Features that go together share or hide importance; none of the three says what causes what."
+)
 NO_IMPORTANCE = "No feature importance is known for this predictor."
 NO_PREDICTIONS = "Single predictions are not part of these results, so no figure shows them."
 
@@ -71,6 +79,12 @@ class Chapter:
         By scheme, in study order.
     few_shot : tuple of FewShotStory
         Of the schemes that measure rows of the group they hold out.
+    uncertainty : tuple of SchemeUncertainty
+        By scheme, in study order.
+    why : tuple of FailureStory
+        By scheme, in study order.
+    explained : bool
+        Whether importance was also measured on rows held out.
     """
 
     heading: str
@@ -83,6 +97,9 @@ class Chapter:
     extremes: tuple[Table, ...]
     features: tuple[Table, ...]
     few_shot: tuple[FewShotStory, ...]
+    uncertainty: tuple[SchemeUncertainty, ...]
+    why: tuple[FailureStory, ...]
+    explained: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +121,8 @@ class Story:
         One per scheme where the study compares formulations.
     donors : tuple of Table
         One per scheme in which predictors were borrowed.
+    alarm : str
+        What the audit found wrong with the target, in a sentence; empty where it passed.
     audit : AuditStory or None
         What the audit said of the target; None where it was switched off.
     notes : tuple of (level, message)
@@ -123,6 +142,7 @@ class Story:
     gaps: Table | None
     donors: tuple[Table, ...]
     failures: Table | None
+    alarm: str
     audit: AuditStory | None
     notes: tuple[tuple[str, str], ...]
     provenance: tuple[tuple[str, str], ...]
@@ -142,6 +162,7 @@ def tell(report: ReportInput) -> Story:
         Every text cleaned of control characters, none of it escaped.
     """
     several = len(report.verdicts) > 1
+    audit = audit_story(report.audit, report.name) if report.audit else None
     first = report.verdicts[0] if report.verdicts else None
     return Story(
         name=clean(report.name),
@@ -157,7 +178,8 @@ def tell(report: ReportInput) -> Story:
         gaps=gap_table(report.verdicts),
         donors=donor_tables(report.tables.donors),
         failures=failure_table(report),
-        audit=audit_story(report.audit, report.name) if report.audit else None,
+        alarm=_alarm(audit),
+        audit=audit,
         notes=tuple((clean(level), clean_sentence(message)) for level, message in report.notes),
         provenance=tuple(_flat(report.provenance)),
         data_files=_data_files(report.provenance),
@@ -172,6 +194,22 @@ def _banners(report: ReportInput) -> tuple[str, ...]:
         (limit is not None, TRIAL.format(limit=limit)),
     ]
     return tuple(text for applies, text in chosen if applies)
+
+
+def _alarm(audit: AuditStory | None) -> str:
+    """Say what is wrong with the target before any number that was learnt from it."""
+    for target in audit.targets if audit else ():
+        if target.verdict != "pass":
+            reason = f" {target.reasons[0]}" if target.reasons else ""
+            return f"The audit: {target.name} {_AUDITED[target.verdict]}.{reason}"
+    return ""
+
+
+_AUDITED = {
+    "warn": "passes with a warning",
+    "fail": "is not fit to learn from",
+    "unknown": "could not be judged",
+}
 
 
 def _question(report: ReportInput) -> str:
@@ -238,6 +276,9 @@ def _chapter(report: ReportInput, verdict: Verdict, several: bool) -> Chapter:
         ),
         features=tuple(table for table in features if table is not None),
         few_shot=few_shot_stories(tables, of, verdict.thresholds.mape_max),
+        uncertainty=uncertainty_stories(report, verdict),
+        why=failure_stories(report, verdict),
+        explained=tables.explanations is not None and bool(len(of.rows(tables.explanations))),
     )
 
 

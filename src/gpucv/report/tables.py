@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpucv.analysis import SchemeSummary, mean_rank_std, top_features
+from gpucv.analysis import SchemeSummary, mean_rank_std, measure_ranks, top_features
 from gpucv.report.cells import clean, count, decimal, percent, share, signed
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = [
     "feature_table",
     "fold_table",
     "scheme_title",
+    "write_interval",
 ]
 
 N_FEATURES = 10
@@ -92,6 +94,17 @@ _METRICS: tuple[tuple[str, Column, Callable[[float], str]], ...] = (
 )
 
 
+def write_interval(low: float, high: float, write: Callable[[float], str]) -> str:
+    """Write an interval: ``[16.9, 19.6]``."""
+    return f"[{write(low)}, {write(high)}]"
+
+
+_MEASURED_ON_HELD_OUT = (
+    ("shap", Column("SHAP share", spare=2)),
+    ("permutation", Column("permuted, points", spare=3)),
+)
+
+
 def scheme_title(summary: SchemeSummary) -> str:
     """Return a scheme's name with what it leaves out: ``lomo: leave one model out``."""
     return f"{clean(summary.scheme)}: {clean(summary.meaning.title)}"
@@ -107,7 +120,7 @@ def fold_table(folds: pd.DataFrame, summary: SchemeSummary) -> Table:
         more.append(("n_left_out", Column("n left out", spare=7), count))
     written = _present(folds, [_N_TEST, *_METRICS, *more])
     rows = []
-    for _, fold in folds.iterrows():
+    for fold in folds.to_dict("records"):
         ok = fold["status"] == "ok"
         cells = [write(fold[name]) for name, _, write in written]
         if not ok:
@@ -140,7 +153,25 @@ def _spread(summary: SchemeSummary) -> str:
             f"({clean(summary.worst_holdout)}); {count(summary.n_test)} test rows in "
             f"{summary.n_finished} finished folds.",
         )
+        told.insert(1, _of_the_average(summary))
     return " ".join(told)
+
+
+def _of_the_average(summary: SchemeSummary) -> str:
+    """Give the averages their intervals, a line below: beside them there is no room."""
+    found = [
+        f"{title} {write_interval(*summary.intervals[name], write)}"
+        for name, title, write in (
+            ("test_mape", "MAPE", percent),
+            ("test_mspe", "MSPE", signed),
+            ("test_r", "r", decimal),
+            ("test_wape", "WAPE", percent),
+        )
+        if math.isfinite(sum(summary.intervals.get(name, (math.nan,))))
+    ]
+    if not found:
+        return "The averages have no interval: that takes 3 finished folds with finite errors."
+    return f"95% intervals of the averages, folds drawn again: {', '.join(found)}."
 
 
 def _left_out(summary: SchemeSummary) -> list[str]:
@@ -178,7 +209,7 @@ def experiment_table(experiments: pd.DataFrame, summary: SchemeSummary, title: s
             *(clean(row[name]) for name, _ in texts),
             *(write(row[name]) for name, _, write in written),
         )
-        for _, row in experiments.iterrows()
+        for row in experiments.to_dict("records")
     )
     return Table(
         title=title or f"{scheme_title(summary)}, n = {_counted(experiments)}",
@@ -233,16 +264,26 @@ def feature_table(tables: StudyTables, verdict: Verdict, summary: SchemeSummary)
         )
         for _, row in top.iterrows()
     )
+    known = tables.explanations
+    explained = None if known is None else of.rows(known)[of.rows(known)["scheme"] == scheme]
+    means = measure_ranks(importance, explained)
+    others = [
+        (name, column)
+        for name, column in _MEASURED_ON_HELD_OUT
+        if explained is not None and means[name].notna().any()
+    ]
     rows = [
         (
             clean(row["feature"]),
             decimal(row["avg_importance"], 4),
             decimal(row["avg_rank"], 2),
             decimal(row["rank_std"], 1),
+            *(_measured(means[name].get(row["feature"], math.nan), name) for name, _ in others),
         )
         for _, row in top.iterrows()
     ]
-    rows.append((f"top-{len(top)} average", "", "", decimal(mean_rank_std(top), 1)))
+    average = (f"top-{len(top)} average", "", "", decimal(mean_rank_std(top), 1))
+    rows.append((*average, *("" for _ in others)))
     return Table(
         title=f"{scheme_title(summary)}, n = {n_folds} folds",
         columns=(
@@ -250,11 +291,16 @@ def feature_table(tables: StudyTables, verdict: Verdict, summary: SchemeSummary)
             Column("average importance", spare=1),
             Column("average rank"),
             Column("rank StdDev"),
+            *(column for _, column in others),
         ),
         rows=tuple(rows),
         n_summary=1,
         ranks=spreads,
     )
+
+
+def _measured(value: float, name: str) -> str:
+    return decimal(value, 4) if name == "shap" else signed(value)
 
 
 def _present(

@@ -117,6 +117,10 @@ def _chapter(chapter: Chapter, width: int, full: bool) -> list[RenderableType]:
     for tables in (chapter.folds, chapter.extremes, experiments, chapter.features):
         for table in tables:
             parts += titled_table(table, width)
+    for said in chapter.uncertainty:
+        for table in said.tables if full else ():
+            parts += titled_table(table, width)
+        parts += [plain_text(f"- {sentence}") for sentence in said.sentences]
     for told in chapter.few_shot:
         for table in (told.curve, told.needed):
             parts += titled_table(table, width)

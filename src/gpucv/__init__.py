@@ -15,13 +15,14 @@ from gpucv._version import __version__
 
 if TYPE_CHECKING:
     from gpucv.study import load_study
-    from gpucv.workflow import Result, audit, resume, run
+    from gpucv.workflow import Result, audit, compare, resume, run
 
-__all__ = ["Result", "__version__", "audit", "load_study", "resume", "run"]
+__all__ = ["Result", "__version__", "audit", "compare", "load_study", "resume", "run"]
 
 _WHERE = {
     "Result": "gpucv.workflow",
     "audit": "gpucv.workflow",
+    "compare": "gpucv.workflow",
     "load_study": "gpucv.study",
     "resume": "gpucv.workflow",
     "run": "gpucv.workflow",

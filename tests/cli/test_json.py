@@ -41,7 +41,11 @@ def test_validate_and_a_dry_run_print_the_same_plan(
     gpucv: Command, study: Path, tmp_path: Path
 ) -> None:
     plan = parsed(gpucv("validate", study, "--json"))
-    assert plan == parsed(gpucv("run", study, "--dry-run", "--json"))
+    again = parsed(gpucv("run", study, "--dry-run", "--json"))
+    for told in (plan, again):  # what memory is free differs from moment to moment
+        assert told["placement"].pop("memory_bytes") > 0
+        assert told["placement"].pop("why")
+    assert plan == again
     assert [fold["holdout"] for fold in plan["folds"]] == [
         *("codellama-34b", "llama-2-7b", "codegen", "general")
     ]

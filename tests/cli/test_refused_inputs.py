@@ -109,7 +109,7 @@ def test_a_recording_without_a_single_step_is_code_3(gpucv: Command, study: Path
         ("predictors.0.params.max_depth=-3", "max_depth"),
         ("predictors.0.name=xgbost", "did you mean 'xgboost'"),
         ("predictors.0.transform=sqrt", "transform"),
-        ("execution.device=cuda:9", "execution.device"),
+        ("execution.device=gpu", "execution.device"),
         ("execution.workers=-1", "execution.workers"),
         ("validation.fraction=1.0", "validation.fraction"),
         ("validation.fraction=nan", "validation.fraction"),

@@ -14,7 +14,7 @@ import pytest
 import tomli_w
 
 import gpucv.folds.task as task_module
-from gpucv.cli import output
+from gpucv.cli import progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,7 @@ def test_an_interrupted_tuning_resumes_and_keeps_its_consensus(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(output.Lines, "advance", interrupted)
+        patch.setattr(progress.Lines, "advance", interrupted)
         patch.setattr(os, "_exit", lambda code: None)  # it would end the tests, too
         outcome = gpucv("tune", one_scheme, "--trials", 2, *SPACE, "--out", "part")
     assert outcome.code == 130

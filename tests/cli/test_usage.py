@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         (("runn",), 'Did you mean "run"'),
         (("run",), "gpucv run -h"),
         (("run", "study.toml", "--devise", "cpu"), "gpucv run -h"),
-        (("run", "study.toml", "--device", "gpu"), '"auto", "cpu", "cuda"'),
+        (("run", "study.toml", "--device", "gpu"), "'cuda' or 'cuda:<number>', found 'gpu'"),
         (("run", "study.toml", "--limit", "few"), "--limit"),
         (("run", "study.toml", "--limit", "0"), "at least 1 step"),
         (("validate", "study.toml", "--limit", "-3"), "at least 1 step"),

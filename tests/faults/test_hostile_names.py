@@ -39,12 +39,16 @@ NAMES = [
 ]
 
 
+FEATURE = "=<u>tokens</u>\x1b[7m\u202e"
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> pd.DataFrame:
     frame = pd.DataFrame(
         [(name, place, place * 2.0 + len(name) % 7 + 1) for name in NAMES for place in range(6)],
         columns=["model", "tokens", "time_us"],
     )
+    frame[FEATURE] = frame["tokens"] * 3 + frame["model"].str.len()
     frame["experiment_id"] = frame["model"]
     frame["workload"] = frame["model"]
     frame.to_parquet(tmp_path / "steps.parquet")
@@ -57,7 +61,7 @@ def result(table: pd.DataFrame, tmp_path: Path) -> gpucv.Result:
     study: dict[str, Any] = {
         "name": "=<blink>\x1b[31m",
         "data": {"steps": [str(tmp_path / "steps.parquet")], "target": "time_us"},
-        "features": {"columns": ["tokens"]},
+        "features": {"columns": ["tokens", FEATURE]},
         "schemes": [{"name": "<i>lomo</i>", "hold_out": "model"}],
         "predictors": [{"label": "=<marquee>", "params": {"n_estimators": 2}}],
         "execution": {"workers": 2, "threads_per_fold": 1},
@@ -83,6 +87,16 @@ def test_every_name_reads_back_as_it_was(result: gpucv.Result) -> None:
     )
 
 
+def test_the_tables_of_why_keep_every_name(result: gpucv.Result) -> None:
+    loaded = gpucv.Result.load(result.path)
+    for found in (loaded.outside, loaded.explanations, loaded.errors):
+        assert found is not None
+        assert set(found["holdout"]) == set(NAMES)
+    assert loaded.outside is not None
+    assert loaded.explanations is not None
+    assert FEATURE in set(loaded.outside["feature"]) & set(loaded.explanations["feature"])
+
+
 def test_no_cell_is_a_formula(result: gpucv.Result) -> None:
     for path in result.path.glob("*.csv"):
         cells = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -94,7 +108,7 @@ def test_no_cell_is_a_formula(result: gpucv.Result) -> None:
 def test_no_name_is_markup(result: gpucv.Result) -> None:
     page = (result.path / "report.html").read_text(encoding="utf-8")
     findings = (result.path / "FINDINGS.md").read_text(encoding="utf-8")
-    tags = r"<(script>alert|/style><img|img src=x|i>lomo|blink|marquee)"
+    tags = r"<(script>alert|/style><img|img src=x|i>lomo|blink|marquee|u>tokens)"
     assert not re.search(tags, page)
     assert not re.search(rf"(?<!\\){tags}", findings)
     for control in ("\x1b", "\x07", "\u202e", "\0"):

@@ -4,14 +4,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpucv.errors import SplitError, StudyError, TraceError
+from gpucv.errors import (
+    DeviceUnavailableError,
+    EnvironmentFaultError,
+    SplitError,
+    StudyError,
+    TraceError,
+)
+from gpucv.machine import Gpu, ResolvedDevice
 from gpucv.study import study_from_dict
-from gpucv.workflow import prepare
+from gpucv.workflow import preparation, prepare
 from gpucv.workflow.preparation import locate_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import SimpleNamespace
 
     import pandas as pd
 
@@ -151,3 +159,83 @@ def test_groups_that_cannot_be_held_out_are_named_before_features_are_computed(
 ) -> None:
     with pytest.raises(SplitError, match="the data has 2: 'codegen', 'general'"):
         prepared(schemes=[{"name": "lowo", "hold_out": "workload", "p": 2}])
+
+
+def test_what_there_is_to_run_on_is_asked_before_data_is_read(
+    prepared: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (tmp_path / "steps.parquet").unlink()
+    for execution in ({"device": "cuda"}, {"device": "cuda:3"}):
+        with pytest.raises(DeviceUnavailableError):
+            prepared(execution=execution)
+    with pytest.raises(StudyError, match="no such file"):
+        prepared()
+
+
+def test_a_study_is_placed_and_says_what_it_was_placed_on(prepared: Prepare) -> None:
+    found = prepared(execution={"workers": 2})
+    assert (found.placement.at_once, found.placement.training) == (2, "in-memory")
+    assert found.resources.workers[0].free_bytes >= found.placement.memory_bytes
+    assert found.placement.fold_bytes > found.placement.table_bytes > 0
+    assert {task.training for task in found.tasks} == {"in-memory"}
+
+
+def test_training_is_chosen_before_folds_get_their_keys(prepared: Prepare) -> None:
+    whole, paged = prepared(), prepared(execution={"training": "external-memory"})
+    assert paged.placement.training == "external-memory"
+    assert {task.training for task in paged.tasks} == {"external-memory"}
+    assert not {task.key for task in whole.tasks} & {task.key for task in paged.tasks}
+
+
+def test_a_study_that_no_memory_holds_is_refused_with_the_arithmetic(
+    prepared: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpucv.folds import resources
+
+    monkeypatch.setattr(resources, "free_memory_bytes", lambda: 2**20)
+    with pytest.raises(EnvironmentFaultError, match=r"fits in no way: .* but only 1 MiB are free"):
+        prepared()
+
+
+@pytest.fixture
+def with_gpus(gpu_doubles: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a study find so many GPUs on this machine; doubles stand for their libraries."""
+    del gpu_doubles
+
+    def found(count: int) -> None:
+        gpus = tuple(Gpu(at, f"GPU-{at}", "H100", 80 * 2**30, 79 * 2**30) for at in range(count))
+        there = ResolvedDevice("cuda", "found", gpus)
+        monkeypatch.setattr(preparation, "resolve_device", lambda *_: there)
+
+    return found
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_the_gpu_is_left_to_the_workers_where_these_have_it(
+    prepared: Prepare,
+    with_gpus: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: int,
+) -> None:
+    from gpucv.frames import gpu
+
+    given: list[bool] = []
+    monkeypatch.setattr(gpu, "give_back", lambda: given.append(True))
+    with_gpus(gpus)
+    found = prepared()
+    assert found.placement.backend == ("threads" if gpus == 1 else "dask")
+    assert (found.table.device is None, given) == ((False, []) if gpus == 1 else (True, [True]))
+
+
+def test_a_gpu_that_fails_at_the_features_is_told_in_one_line(
+    prepared: Prepare, with_gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CuPy failed to load libnvrtc.so.13: OSError: no such file")
+
+    with_gpus(1)
+    monkeypatch.setattr(preparation, "build_table", fail)
+    told = "cannot be computed on the GPU: CuPy failed to load libnvrtc.so.13: .*gpucv doctor"
+    with pytest.raises(EnvironmentFaultError, match=told):
+        prepared()

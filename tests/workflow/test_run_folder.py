@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import gpucv
 from gpucv.errors import EnvironmentFaultError, StudyError
+from gpucv.machine import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,8 @@ def test_a_run_folder_holds_what_it_says(run: Run, tmp_path: Path) -> None:
             *("study.toml", "manifest.json", "plan.csv", "folds", "folds.csv", "experiments.csv"),
             *("importance.csv", "stability.csv", "predictions.parquet", "verdict.json"),
             *("leaderboard.csv", "differences.csv", "FINDINGS.md", "report.html"),
+            *("timeline.csv", "timeline.svg", "intervals.csv", "coverage.csv"),
+            *("errors.csv", "outside.csv", "explanations.csv"),
         ]
     )
     assert sorted(p.name for p in (result.path / "folds").iterdir()) == [
@@ -149,3 +153,26 @@ def test_overrides_are_laid_over_a_file_and_over_a_dict(
     assert by_dict.manifest["seed"] == by_file.manifest["seed"] == 7
     assert by_dict.manifest["name"] == by_file.manifest["name"] == "other"
     assert study["name"] == "few-steps"
+
+
+def test_what_was_seen_of_a_gpu_stands_beside_the_timeline(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen:
+        """A watch that has looked twice, before and after the folds."""
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: {} if name == "between" else None
+
+        def samples(self) -> list[Sample]:
+            return [Sample(time.time(), 2**30, 40.0), Sample(time.time(), 2**31, 80.0)]
+
+    monkeypatch.setattr("gpucv.folds.runner.shared_watch", Seen)
+    result = run()
+    samples = pd.read_csv(result.path / "gpu.csv", keep_default_na=False)
+    assert list(samples) == ["worker", "at_s", "memory_mib", "utilisation"]
+    assert samples["memory_mib"].tolist() == [1024.0, 2048.0]
+    assert samples["utilisation"].tolist() == [40.0, 80.0]
+    assert (samples["at_s"] > 0).all()  # since the first fold began
+    manifest = json.loads((result.path / "manifest.json").read_text(encoding="utf-8"))
+    assert "gpu.csv" in manifest["outputs"]

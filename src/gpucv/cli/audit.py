@@ -51,6 +51,11 @@ def audit(
     does it follow the work or the queue, and how well could any model predict it? Beside
     it: clones, duplicates, constant and leaking columns, drift, overload. Ends with exit
     code 3 if every target judged fails.
+
+    Examples
+    --------
+    gpucv audit recordings/ --out audit.html
+    gpucv audit steps.parquet --target step.cycle_us --json
     """
     from gpucv.cli.output import print_json, say
 

@@ -19,7 +19,12 @@ def features(
     options: StudyOptions = StudyOptions(),
     output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Write a study's features (float64), target and groups, one row per step."""
+    """Write a study's features (float64), target and groups, one row per step.
+
+    Examples
+    --------
+    gpucv features study.toml --out features.parquet
+    """
     from gpucv.cli.output import print_json, say, tell_notes
     from gpucv.study import load_study
     from gpucv.workflow.feature_file import write_features

@@ -55,6 +55,11 @@ def import_(
     predictor's samples (JSON lines). fpm: forward-pass metrics of Dynamo and vLLM (JSON
     lines). Files are streamed, whatever their size; only CSV and YAML files are held
     whole. A study may also name them directly; the table is read far sooner.
+
+    Examples
+    --------
+    gpucv import vidur profiles/ --out vidur.parquet
+    gpucv import aiconfigurator gemm_perf.parquet -o gemm.parquet --repeats median
     """
     from gpucv.catalog import load_catalog
     from gpucv.cli.output import print_json, say, tell_notes

@@ -19,7 +19,13 @@ def init(
     *,
     force: Annotated[bool, switch("Replace a file that is there.")] = False,
 ) -> int:
-    """Write a study file with every key, its default and what it means."""
+    """Write a study file with every key, its default and what it means.
+
+    Examples
+    --------
+    gpucv init
+    gpucv init studies/h3.toml
+    """
     from gpucv.runs import atomic_write
 
     if path.is_dir():

@@ -6,23 +6,26 @@ Commands are imported when they are called, so that ``gpucv -h`` stays fast.
 from __future__ import annotations
 
 import contextlib
+import inspect
+import logging
 import os
 import signal
 import sys
+import textwrap
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpucv._version import __version__
-from gpucv.cli.visible import visible
+from gpucv.cli.visible import say, visible
 from gpucv.errors import GpucvError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cyclopts import App
 
-__all__ = ["build_app", "main", "root_help"]
+__all__ = ["build_app", "describe", "main", "root_help"]
 
 _COMMANDS = {
     "init": ("init:init", "Write a commented study file to start from."),
@@ -30,18 +33,23 @@ _COMMANDS = {
     "run": ("run:run", "Run a study: every fold, the tables, the findings, the page."),
     "resume": ("resume:resume", "Run the folds a run folder still lacks."),
     "tune": ("tune:tune", "Tune predictors inside every fold, and say what that gains."),
+    "export": ("export:export", "Write a run's predictors as artifacts for simulators."),
+    "predict": ("predict:predict", "Predict step times with an artifact."),
     "report": ("report:report", "Print a run's findings again, or those of recorded results."),
+    "ls": ("ls:ls", "List runs, and say how to finish what is not finished."),
+    "compare": ("compare:compare", "Set runs against a baseline; fail if they are worse."),
     "audit": ("audit:audit", "Judge whether traces are fit to learn from."),
     "features": ("features:features", "Write a study's feature table."),
     "import": ("import_:import_", "Turn another system's files into one table."),
     "synth": ("synth:synth", "Simulate the embedded study's step table, at any size."),
     "doctor": ("doctor:doctor", "Say what this machine has and what is wrong with it."),
+    "completion": ("completion:completion", "Print what makes a shell complete gpucv's words."),
 }
 
 _QUESTION = "Does a performance model hold on configurations it has never seen?"
 _CODES = (
     "Exit codes: 0 ok, 1 some folds failed, 2 usage or study, 3 data rejected,\n"
-    "4 environment, 130/143 interrupted with state kept."
+    "4 environment, 5 worse than the baseline, 130/143 interrupted with state kept."
 )
 
 
@@ -63,6 +71,18 @@ def build_app() -> App:
     return app
 
 
+def describe(app: App, name: str) -> None:
+    """Give a command's ``-h`` what its docstring says: the text, and the examples."""
+    command = app[name]
+    text, _, examples = inspect.cleandoc(command.default_command.__doc__ or "").partition(
+        "\n\nExamples\n--------\n"
+    )
+    paragraphs = (" ".join(part.split()) for part in text.split("\n\n"))
+    command.help = "\n\n".join(paragraphs)
+    if examples:
+        command.help_epilogue = f"Examples:\n{textwrap.indent(examples, '  ')}\n\n{_CODES}"
+
+
 def root_help() -> str:
     """Return what ``gpucv -h`` prints; made without cyclopts, which takes longer to load."""
     width = max(map(len, _COMMANDS))
@@ -80,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
     _open_streams()
-    code = _flush(_run(argv))
+    with _log_told():
+        code = _flush(_run(argv))
     if code in (130, 143):
         # Folds under way hold threads that cannot be stopped; everything finished is on disk.
         sys.stderr.flush()
@@ -98,6 +119,23 @@ def _open_streams() -> None:
         elif hasattr(stream, "reconfigure"):
             # A folder in an argument may hold any byte; a pipe may take only ASCII.
             stream.reconfigure(errors="backslashreplace")
+
+
+class _Told(logging.Handler):
+    """Prints what gpucv logs, such as a lost worker, as other lines are printed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def _log_told() -> Iterator[None]:
+    log, told = logging.getLogger("gpucv"), _Told()
+    log.addHandler(told)
+    try:
+        yield
+    finally:
+        log.removeHandler(told)
 
 
 def _flush(code: int) -> int:
@@ -121,7 +159,10 @@ def _run(argv: Sequence[str] | None) -> int:
         print(root_help())
         return 0 if words else 2
     try:
-        outcome: Any = build_app()(words, exit_on_error=False, print_error=False)
+        app = build_app()
+        if words[0] in _COMMANDS and not {"-h", "--help"}.isdisjoint(words):
+            describe(app, words[0])
+        outcome: Any = app(words, exit_on_error=False, print_error=False)
     except BrokenPipeError:
         return 0
     except (Exception, KeyboardInterrupt) as error:

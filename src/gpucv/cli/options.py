@@ -10,7 +10,15 @@ from cyclopts import Parameter
 
 from gpucv.errors import StudyError
 
-__all__ = ["ExecutionOptions", "OutputOptions", "StudyFile", "StudyOptions", "switch"]
+__all__ = [
+    "ExecutionOptions",
+    "OutputOptions",
+    "RunOptions",
+    "StudyFile",
+    "StudyOptions",
+    "Track",
+    "switch",
+]
 
 
 def switch(told: str, name: str | list[str] | None = None) -> Parameter:
@@ -27,19 +35,24 @@ class ExecutionOptions:
     """Where folds run: nothing that changes a result."""
 
     device: Annotated[
-        Literal["auto", "cpu", "cuda"] | None,
-        Parameter(help="Where folds train; overrides execution.device."),
+        str | None,
+        Parameter(help="Where folds train: auto, cpu, cuda or cuda:N (one GPU alone)."),
     ] = None
     scheduler: Annotated[
         str | None,
-        Parameter(help="Address of a running Dask scheduler; '' for this machine alone."),
+        Parameter(help="Running Dask scheduler: address or file; '' for this machine alone."),
+    ] = None
+    exchange: Annotated[
+        str | None,
+        Parameter(help="Folder or URL shared with workers that do not see the run folder."),
     ] = None
 
     def overrides(self) -> tuple[str, ...]:
         """Return these options as ``key=value`` overrides."""
         device = [] if self.device is None else [f"execution.device={self.device}"]
         scheduler = [] if self.scheduler is None else [f"execution.scheduler={self.scheduler!r}"]
-        return (*device, *scheduler)
+        exchange = [] if self.exchange is None else [f"execution.exchange={self.exchange!r}"]
+        return (*device, *scheduler, *exchange)
 
 
 @Parameter(name="*")
@@ -78,6 +91,22 @@ class StudyOptions(ExecutionOptions):
             msg = f"--limit {self.limit}: keep at least 1 step of every experiment"
             raise StudyError(msg)
         return self.limit
+
+
+Track = Annotated[
+    Literal["mlflow"] | None,
+    Parameter(help="Log the finished run there, too; MLFLOW_TRACKING_URI says where."),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Where a run goes, or whether it is only planned."""
+
+    out: Annotated[Path | None, Parameter(help="The run folder; by default under runs/.")] = None
+    dry_run: Annotated[bool, switch("Print the plan; train nothing.")] = False
+    track: Track = None
 
 
 @Parameter(name="*")

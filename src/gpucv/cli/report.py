@@ -37,7 +37,7 @@ def report(
     Examples
     --------
     gpucv report runs/h3
-    gpucv report --from-recorded h3_cv_summary.csv h3_feature_importance.csv --out h3
+    gpucv report --from-recorded cv_summary.csv feature_importance.csv --out h3
     """
     from gpucv.cli.output import print_json, say
     from gpucv.report import print_report, render_json

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gpucv.cli.options import ExecutionOptions, OutputOptions, switch
+from gpucv.cli.options import ExecutionOptions, OutputOptions, Track, switch
 
 __all__ = ["resume"]
 
@@ -17,22 +17,43 @@ def resume(
     run: Annotated[Path, Parameter(help="The run folder.")],
     *,
     retry_failed: Annotated[bool, switch("Run failed folds again.")] = False,
+    track: Track = None,
     execution: ExecutionOptions = ExecutionOptions(),
+    set_: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--set",
+            negative="",
+            show_default=False,
+            consume_multiple=False,
+            help="Override one key of execution or verdict: execution.workers=2. Repeatable.",
+        ),
+    ] = (),
     output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Run the folds a run folder still lacks, and report anew."""
-    from gpucv.cli.output import choose_progress, say
-    from gpucv.cli.run import show
-    from gpucv.workflow import resume as resume_run
+    """Run the folds a run folder still lacks, and report anew.
 
+    Examples
+    --------
+    gpucv resume runs/h3
+    gpucv resume runs/h3 --retry-failed --device cpu
+    """
+    from gpucv.cli.output import choose_progress, say
+    from gpucv.cli.run import show, tell_tracker
+    from gpucv.workflow import resume as resume_run
+    from gpucv.workflow.tracking import must_have
+
+    if track:
+        must_have(track)
     try:
         result = resume_run(
             run,
             retry_failed=retry_failed,
-            overrides=execution.overrides(),
+            overrides=(*set_, *execution.overrides()),
             progress=choose_progress(quiet=output.quiet),
         )
     except KeyboardInterrupt:
         say(f"to finish this run: gpucv resume {shlex.quote(str(run))}")
         raise
+    tell_tracker(result, track)
     return show(result, output)

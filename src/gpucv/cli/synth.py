@@ -33,6 +33,11 @@ def synth(
     """Simulate the sixteen serving experiments and write their steps as one table.
 
     The table is synthetic and says so to every reader. Memory does not grow with --rows.
+
+    Examples
+    --------
+    gpucv synth --out study.parquet
+    gpucv synth --out large.parquet --rows 8000000 --seed 7
     """
     from gpucv.traces.synth import synthesize
 

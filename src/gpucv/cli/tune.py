@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from gpucv.cli.options import OutputOptions, StudyFile, StudyOptions, switch
-from gpucv.errors import StudyError
+from gpucv.cli.options import OutputOptions, RunOptions, StudyFile, StudyOptions, switch
+from gpucv.errors import EnvironmentFaultError, StudyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gpucv.report.tables import Table
-    from gpucv.workflow import Result
+    from gpucv.runs import FoldRecord
+    from gpucv.workflow import PreparedStudy, Result
     from gpucv.workflow.tuning import TunedFold
 
 __all__ = ["tune"]
@@ -45,13 +45,19 @@ class TuningOptions:
         ),
     ] = ()
     transforms: Annotated[bool, switch("Choose the transform of the target, too.")] = False
+    storage: Annotated[
+        str,
+        Parameter(
+            show_default=False,
+            help="Keep every search for optuna-dashboard, too: sqlite:///searches.db.",
+        ),
+    ] = ""
 
 
 def tune(
     study: StudyFile,
     *,
-    out: Annotated[Path | None, Parameter(help="The run folder; by default under runs/.")] = None,
-    dry_run: Annotated[bool, switch("Print the plan; train nothing.")] = False,
+    where: RunOptions = RunOptions(),
     tuning: TuningOptions = TuningOptions(),
     options: StudyOptions = StudyOptions(),
     output: OutputOptions = OutputOptions(),
@@ -69,7 +75,7 @@ def tune(
     gpucv tune study.toml --predictor "deep trees" --space max_depth=6,14
     """
     from gpucv.cli.output import say
-    from gpucv.cli.run import plan, print_plan, train
+    from gpucv.cli.run import plan, print_plan, tell_tracker, train
     from gpucv.pipelines import n_fits
     from gpucv.study import load_study
     from gpucv.workflow.tuning import (
@@ -86,17 +92,46 @@ def tune(
     space = parse_space(tuning.space)
     request = TuneRequest(tuning.trials, tuning.predictor, space, tuning.transforms)
     loaded, pairs = tuning_study(load_study(study, options.overrides()), request)
-    prepared, folder = plan(loaded, out, options, output)
+    prepared, folder = plan(loaded, where, options, output)
     fits = sum(n_fits(task.predictor) for task in prepared.tasks)
     say(f"about {fits:,} fits, those inside the folds included", quiet=output.quiet)
-    if dry_run:
+    if where.dry_run:
         print_plan(prepared, json=output.json)
         return 0
-    result = train(prepared, folder, output)
-    folds = tuned_folds(finished_records(prepared, result), pairs)
+    with _kept(tuning.storage) as keep:
+        result = train(prepared, folder, output)
+        records = finished_records(prepared, result)
+        keep(prepared, result, records)
+    tell_tracker(result, where.track)
+    folds = tuned_folds(records, pairs)
     with contextlib.suppress(BrokenPipeError):  # a reader that left changes no outcome
         _tell(result, folds, json=output.json)
     return 0 if result.ok else 1
+
+
+@contextlib.contextmanager
+def _kept(url: str) -> Iterator[Callable[..., None]]:
+    """Open the storage before anything is trained; yield what writes the searches to it.
+
+    Where they cannot be written nothing is lost: every fold's record has its own.
+    """
+    from gpucv.cli.output import say
+    from gpucv.pipelines import SearchStorage
+    from gpucv.workflow.tracking import store_searches
+
+    if not url:
+        yield lambda prepared, result, records: None
+        return
+    storage = SearchStorage(url)
+
+    def keep(prepared: PreparedStudy, result: Result, records: Sequence[FoldRecord]) -> None:
+        try:
+            store_searches(prepared, result, records, storage)
+        except EnvironmentFaultError as fault:
+            say(f"warning: {fault}; the run itself is complete")
+
+    with contextlib.closing(storage):
+        yield keep
 
 
 def _tell(result: Result, folds: Sequence[TunedFold], *, json: bool) -> None:

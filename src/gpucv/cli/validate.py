@@ -13,7 +13,13 @@ def validate(
     options: StudyOptions = StudyOptions(),
     output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Check a study and its data, and print the folds it would run; train nothing."""
+    """Check a study and its data, and print the folds it would run; train nothing.
+
+    Examples
+    --------
+    gpucv validate study.toml
+    gpucv validate study.toml --set data.target=step.cycle_us --json
+    """
     from gpucv.cli.output import tell_notes, tell_plan
     from gpucv.cli.run import print_plan
     from gpucv.study import load_study

@@ -1,8 +1,11 @@
-"""Names from data, made safe to print to a terminal."""
+"""Text from data, made safe to print to a terminal, and the one way to print a line there."""
 
 from __future__ import annotations
 
-__all__ = ["visible"]
+import contextlib
+import sys
+
+__all__ = ["say", "visible"]
 
 
 def visible(text: str) -> str:
@@ -11,3 +14,10 @@ def visible(text: str) -> str:
     An escape sequence in the name of a model would otherwise reach the terminal.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """Print one line to stderr; a reader who has left must not end a run."""
+    if not quiet:
+        with contextlib.suppress(OSError):
+            print(visible(message), file=sys.stderr, flush=True)

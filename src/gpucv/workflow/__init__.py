@@ -1,6 +1,7 @@
 """A study from file to findings, for Python and the command line alike."""
 
 from gpucv.workflow.auditing import audit
+from gpucv.workflow.comparing import compare
 from gpucv.workflow.execution import as_loaded, resume, run, start
 from gpucv.workflow.preparation import PreparedStudy, prepare
 from gpucv.workflow.result import Result
@@ -12,6 +13,7 @@ __all__ = [
     "StudyRows",
     "as_loaded",
     "audit",
+    "compare",
     "prepare",
     "read_rows",
     "resume",

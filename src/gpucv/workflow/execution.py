@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from gpucv.analysis import Thresholds, judge, scheme_meanings, verdicts_json
+from gpucv.analysis import (
+    StudyTables,
+    Thresholds,
+    coverage_table,
+    gpu_rows,
+    interval_table,
+    judge,
+    scheme_meanings,
+    verdicts_json,
+)
 from gpucv.analysis.collect import collect_tables
 from gpucv.errors import EnvironmentFaultError
 from gpucv.folds import RunRequest, plan_rows, run_folds
-from gpucv.report import render_findings, render_page
+from gpucv.report import render_findings, render_page, render_timeline
 from gpucv.report.csv import csv_text
 from gpucv.runs import (
     FoldStore,
@@ -31,7 +40,7 @@ from gpucv.runs import (
 )
 from gpucv.study import LoadedStudy, Study, load_study, study_from_dict, study_to_toml
 from gpucv.workflow.consensus import consensus_toml
-from gpucv.workflow.continuity import must_be_unchanged
+from gpucv.workflow.continuity import began_training, must_be_same_study, must_be_unchanged
 from gpucv.workflow.preparation import PreparedStudy, prepare
 from gpucv.workflow.rendering import report_input
 from gpucv.workflow.result import Result
@@ -39,7 +48,8 @@ from gpucv.workflow.result import Result
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gpucv.folds import Progress
+    from gpucv.folds import FoldTask, Progress
+    from gpucv.machine import Sample
     from gpucv.runs import FoldRecord
 
 __all__ = ["Silent", "as_loaded", "resume", "run", "start"]
@@ -49,6 +59,9 @@ class Silent:
     """Progress that says nothing."""
 
     def start(self, planned: int, finished: int, rows: int) -> None:
+        """Say nothing."""
+
+    def begin(self, task: FoldTask, worker: str) -> None:
         """Say nothing."""
 
     def advance(self, record: FoldRecord) -> None:
@@ -80,7 +93,7 @@ def run(
         Keep only the first `limit` steps of every experiment: a trial run, and
         every output says so.
     progress : Progress, optional
-        Told of every fold that ends.
+        Told of every fold that begins or ends.
 
     Returns
     -------
@@ -154,10 +167,17 @@ def resume(
     read_manifest(layout)  # before a lock file is put into a folder that is no run
     with run_lock(layout.root):
         manifest = read_manifest(layout)
-        prepared = prepare(load_study(layout.study, tuple(overrides)), manifest.get("limit"))
+        as_begun = f"execution.training={began_training(manifest)}"
+        loaded = load_study(layout.study, (as_begun, *overrides))
+        must_be_same_study(layout, manifest, loaded.study)
+        prepared = prepare(loaded, manifest.get("limit"))
         must_be_unchanged(layout, manifest, prepared)
         FoldStore(layout.root).sweep()
-        manifest |= {"status": "running", "resumed": [*manifest.get("resumed", []), now()]}
+        manifest |= {
+            "status": "running",
+            "resumed": [*manifest.get("resumed", []), now()],
+            "placement": prepared.placement.to_json(),
+        }
         write_manifest(layout, manifest)
         return _run_and_report(
             layout, prepared, manifest, progress or Silent(), retry_failed=retry_failed
@@ -167,7 +187,8 @@ def resume(
 def _found(layout: RunLayout, prepared: PreparedStudy) -> dict[str, Any]:
     """Write what a run can be resumed from, and return its manifest; or leave nothing."""
     notes = [asdict(note) for note in prepared.notes]
-    manifest = new_manifest(prepared.study.name, prepared.device, prepared.origin(), notes)
+    what = {**prepared.origin(), "placement": prepared.placement.to_json()}
+    manifest = new_manifest(prepared.study.name, prepared.device, what, notes)
     try:
         make_folder(layout.folds)
         atomic_write(layout.study, study_to_toml(prepared.study))
@@ -196,9 +217,13 @@ def _run_and_report(
         tasks=prepared.tasks,
         execution=prepared.study.execution,
         retry_failed=retry_failed,
+        placement=prepared.placement,
     )
+    watched: dict[str, list[Sample]] = {}
     try:
-        records = run_folds(request, prepared.table, progress)
+        records = run_folds(request, prepared.table, progress, watched)
+        if samples := gpu_rows(watched, records):
+            atomic_write(layout.gpu_csv, csv_text(pd.DataFrame(samples)))
         return _report(layout, prepared, manifest, records)
     except BaseException as error:
         stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "stopped"
@@ -221,7 +246,12 @@ def _report(
         "outputs": {},  # of an earlier report, where this run is a resumed one
         "device": {**manifest["device"], "by_fold": sorted({r.device for r in records})},
     }
-    tables = collect_tables(records)
+    if any(record.status == "ok" for record in records):
+        store = FoldStore(layout.root)
+        atomic_write_with(
+            layout.predictions, lambda beside: store.gather_predictions(records, beside)
+        )
+    tables = _with_uncertainty(collect_tables(records), layout)
     limits = Thresholds(**prepared.study.verdict.model_dump())
     verdicts = tuple(judge(tables.folds, limits, scheme_meanings(prepared.study.schemes)))
     result = Result(layout.root, tables, verdicts, manifest)
@@ -235,21 +265,37 @@ def _report(
         (layout.donors_csv, tables.donors),
         (layout.few_shot_csv, tables.few_shot),
         (layout.next_rows_csv, tables.next_rows),
+        (layout.timeline_csv, tables.timeline),
+        (layout.intervals_csv, tables.intervals),
+        (layout.coverage_csv, tables.coverage),
+        (layout.outside_csv, tables.outside),
+        (layout.explanations_csv, tables.explanations),
     ):
         if frame is not None:
             atomic_write(path, csv_text(frame))
-    if any(record.status == "ok" for record in records):
-        store = FoldStore(layout.root)
-        atomic_write_with(
-            layout.predictions, lambda beside: store.gather_predictions(records, beside)
-        )
     atomic_write(layout.verdict, to_json(verdicts_json(verdicts)))
     if prepared.audit is not None:
         atomic_write(layout.audit, to_json(prepared.audit.to_json()))
     if agreed := consensus_toml(prepared.study, records):
         atomic_write(layout.tuned, agreed)
+    if drawn := render_timeline(tables.timeline):
+        atomic_write(layout.timeline_svg, drawn)
     report = report_input(result)
+    if report.errors is not None:
+        atomic_write(layout.errors_csv, csv_text(report.errors))
     atomic_write(layout.findings, render_findings(report))
     atomic_write(layout.page, render_page(report))
     write_manifest(layout, manifest)
     return result
+
+
+def _with_uncertainty(tables: StudyTables, layout: RunLayout) -> StudyTables:
+    """Add the intervals of every error, and what prediction intervals cover."""
+    if not (tables.folds["status"] == "ok").any():
+        return tables
+    predictions = pd.read_parquet(layout.predictions)
+    return replace(
+        tables,
+        intervals=interval_table(tables.folds, predictions),
+        coverage=coverage_table(predictions),
+    )

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpucv.analysis import scheme_meanings
-from gpucv.errors import StudyError
+from gpucv.errors import EnvironmentFaultError, StudyError
 from gpucv.features import FeatureTable, build_table
-from gpucv.folds import FoldTask, plan_folds
-from gpucv.machine import ResolvedDevice, resolve_device
+from gpucv.folds import (
+    FoldTask,
+    Placement,
+    Resources,
+    TableShape,
+    local_resources,
+    place,
+    plan_folds,
+    survey,
+    trained,
+)
+from gpucv.machine import ResolvedDevice, gpu_fault, resolve_device
 from gpucv.study import LoadedStudy, fingerprint
 from gpucv.workflow.rows import read_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
     from gpucv.study import Study
     from gpucv.traces import Note, SourceFile
     from gpucv.traces.audit import Audit
@@ -33,12 +48,18 @@ class PreparedStudy:
         With ``data.steps`` as absolute paths.
     limit : int or None
         Steps kept of every experiment, where a trial run was asked for.
+    resources : Resources
+        What there is to run folds on, as it was before the data was read.
+    placement : Placement
+        How folds are laid out over it, and why.
     audit : Audit or None
         What the audit of the target found; None where it is switched off.
     """
 
     loaded: LoadedStudy
     device: ResolvedDevice
+    resources: Resources
+    placement: Placement
     table: FeatureTable
     tasks: tuple[FoldTask, ...]
     sources: tuple[SourceFile, ...]
@@ -60,6 +81,7 @@ class PreparedStudy:
             "data_fingerprint": self.table.fingerprint,
             "rows": len(self.table),
             "features": list(self.table.feature_names),
+            "features_on": self.table.features_on,
             "limit": self.limit,
             "synthetic": self.synthetic,
             "data": [asdict(source) for source in self.sources],
@@ -71,7 +93,10 @@ class PreparedStudy:
 
 
 def prepare(loaded: LoadedStudy, limit: int | None = None) -> PreparedStudy:
-    """Read and audit the data, check its rows, compute the features, plan the folds.
+    """Read and audit the data, check its rows, compute the features, plan and place the folds.
+
+    What there is to run on is asked first, so that a device that is not there ends a study
+    before its data is read.
 
     Parameters
     ----------
@@ -85,21 +110,68 @@ def prepare(loaded: LoadedStudy, limit: int | None = None) -> PreparedStudy:
         Whatever is wrong with the study, the data or the machine.
     """
     study = loaded.study
-    device = resolve_device(study.execution.device)
+    resources, device = _resolve(study)
     located = locate_steps(loaded)
     rows = read_rows(located, limit)
-    table = build_table(rows.frame, study, loaded.catalog)
+    table = _features(rows.frame, located, device, resources)
+    tasks = plan_folds(study, table, device.device)
+    placement = place(tasks, TableShape.of(table), study.execution, resources, device)
+    if table.device is not None and (
+        placement.backend == "dask" or placement.training != "in-memory"
+    ):
+        table = replace(table, device=None)  # other processes, or pages, have the GPU
+        _give_gpu_memory_back()
     return PreparedStudy(
         loaded=located,
         device=device,
+        resources=resources,
+        placement=placement,
         table=table,
-        tasks=tuple(plan_folds(study, table, device.device)),
+        tasks=trained(tasks, table, placement.training),
         sources=rows.sources,
-        notes=rows.notes,
+        notes=(*rows.notes, *resources.notes),
         synthetic=rows.synthetic,
         audit=rows.audit,
         limit=limit,
     )
+
+
+def _resolve(study: Study) -> tuple[Resources, ResolvedDevice]:
+    """Return what there is to run folds on, and which device of it they use."""
+    resources = survey(study.execution)
+    if resources.scheduler:
+        return resources, resolve_device(study.execution.device, resources.gpus)
+    device = resolve_device(study.execution.device)
+    # Where one GPU was named, this process now sees no other.
+    return (local_resources() if ":" in study.execution.device else resources), device
+
+
+def _features(
+    frame: pd.DataFrame, loaded: LoadedStudy, device: ResolvedDevice, resources: Resources
+) -> FeatureTable:
+    """Compute the features, on the GPU of this process where it has one with room for them."""
+    if device.device == "cuda" and not resources.scheduler:
+        with contextlib.suppress(MemoryError), _told_of_the_gpu():
+            return build_table(frame, loaded.study, loaded.catalog, on="cuda")
+    return build_table(frame, loaded.study, loaded.catalog)
+
+
+@contextlib.contextmanager
+def _told_of_the_gpu() -> Iterator[None]:
+    """Say in one line that the GPU, its driver or CuPy failed, where one of them did."""
+    try:
+        yield
+    except Exception as error:
+        if not (failed := gpu_fault(error)):
+            raise
+        msg = f"features cannot be computed on the GPU: {failed}; see gpucv doctor"
+        raise EnvironmentFaultError(msg) from error
+
+
+def _give_gpu_memory_back() -> None:
+    from gpucv.frames import gpu
+
+    gpu.give_back()
 
 
 def _locate(pattern: str, base: Path) -> str:

@@ -24,6 +24,7 @@ def report_input(result: Result) -> ReportInput:
         tables=result.tables,
         verdicts=result.verdicts,
         predictions=result.predictions if finished else None,
+        errors=result.errors if finished else None,
         provenance=manifest,
         # The audit's own words stand in its section.
         notes=tuple(

@@ -8,18 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gpucv.analysis import (
+    COVERAGE_COLUMNS,
     DONOR_COLUMNS,
     EXPERIMENT_COLUMNS,
+    EXPLANATION_COLUMNS,
     FEW_SHOT_COLUMNS,
     FOLD_COLUMNS,
     IMPORTANCE_COLUMNS,
+    INTERVAL_COLUMNS,
     LATER_FOLD_COLUMNS,
     NEXT_ROW_COLUMNS,
     OPTIONAL_FOLD_COLUMNS,
+    OUTSIDE_COLUMNS,
     STABILITY_COLUMNS,
+    TIMELINE_COLUMNS,
     Leaderboard,
     StudyTables,
     Verdict,
+    error_table,
     judge,
     rank_formulations,
     schemes_from_json,
@@ -27,6 +33,8 @@ from gpucv.analysis import (
 )
 from gpucv.errors import RunError
 from gpucv.report.csv import read_csv
+from gpucv.report.notebook import render_cell
+from gpucv.report.story import SYNTHETIC, TRIAL
 from gpucv.runs import RunLayout, read_json, read_manifest
 from gpucv.runs.layout import sha256_of
 from gpucv.traces.audit import Audit
@@ -96,6 +104,11 @@ class Result:
             donors=_if_written(layout.donors_csv, DONOR_COLUMNS, manifest),
             few_shot=_if_written(layout.few_shot_csv, FEW_SHOT_COLUMNS, manifest),
             next_rows=_if_written(layout.next_rows_csv, NEXT_ROW_COLUMNS, manifest),
+            timeline=_if_written(layout.timeline_csv, TIMELINE_COLUMNS, manifest),
+            intervals=_if_written(layout.intervals_csv, INTERVAL_COLUMNS, manifest),
+            coverage=_if_written(layout.coverage_csv, COVERAGE_COLUMNS, manifest),
+            outside=_if_written(layout.outside_csv, OUTSIDE_COLUMNS, manifest),
+            explanations=_if_written(layout.explanations_csv, EXPLANATION_COLUMNS, manifest),
         )
         limits = thresholds_from_json(read_json(layout.verdict))
         schemes = schemes_from_json(manifest.get("schemes"))
@@ -136,6 +149,36 @@ class Result:
     def next_rows(self) -> pd.DataFrame | None:
         """What to measure next of each group held out; None where no scheme asks for a curve."""
         return self.tables.next_rows
+
+    @property
+    def timeline(self) -> pd.DataFrame | None:
+        """One row per fold: when and where it ran; None for runs of earlier versions."""
+        return self.tables.timeline
+
+    @property
+    def outside(self) -> pd.DataFrame | None:
+        """One row per fold and feature: how far held-out rows lie outside what was learnt."""
+        return self.tables.outside
+
+    @property
+    def explanations(self) -> pd.DataFrame | None:
+        """One row per fold and feature: SHAP values and permutation importance, held out."""
+        return self.tables.explanations
+
+    @cached_property
+    def errors(self) -> pd.DataFrame:
+        """One row per fold and part of its held-out rows: quantiles, and scale against shape."""
+        return error_table(self.predictions)
+
+    @property
+    def intervals(self) -> pd.DataFrame | None:
+        """One row per fold and per average: errors with 95 % intervals; None as above."""
+        return self.tables.intervals
+
+    @property
+    def coverage(self) -> pd.DataFrame | None:
+        """One row per fold and level: what prediction intervals cover; None as above."""
+        return self.tables.coverage
 
     @property
     def leaderboard(self) -> pd.DataFrame:
@@ -203,6 +246,19 @@ class Result:
             f"<Result {name!r}: {self.verdict.label}, {finished} of {len(self.folds)} folds, "
             f"in {str(self.path)!r}>"
         )
+
+    def _repr_html_(self) -> str:
+        """Show the verdict and the means of every scheme in a notebook."""
+        manifest, warnings = self.manifest, []
+        if manifest["synthetic"]:
+            warnings.append(SYNTHETIC)
+        if manifest["limit"] is not None:
+            warnings.append(TRIAL.format(limit=manifest["limit"]))
+        if self.n_failed:
+            warnings.append(f"{self.n_failed} of {len(self.folds)} folds failed.")
+        audited = (note for note in manifest["notes"] if str(note["code"]).startswith("audit_"))
+        warnings += [note["message"] for note in audited if note["level"] == "warning"]
+        return render_cell(str(manifest["name"]), str(self.path), self.verdicts, warnings)
 
 
 def _if_written(

@@ -12,10 +12,10 @@ BOOTSTRAP := $(PYTHON) scripts/bootstrap.py $(if $(EXTRA),--extra $(EXTRA))
 CHECKED := src scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test bench lint lock clean
+.PHONY: help setup study test docs signatures bench lint lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: ## make .venv with .venv/bin/gpucv in it (EXTRA=cpu, cuda12 or cuda13)
 	@$(BOOTSTRAP)
@@ -27,6 +27,20 @@ test: ## run the tests with coverage (ARGS="tests/splits -k lomo", JOBS=1)
 	@$(BOOTSTRAP) --group test
 	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) \
 	  --cov --cov-report=term:skip-covered $(ARGS)
+
+docs: ## build the documentation into build/docs (begin at index.html)
+	@$(BOOTSTRAP) --group docs
+	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/site.py
+
+signatures: .venv-gpu/complete ## check calls of the GPU libraries against the real ones; needs no GPU
+	.venv-gpu/bin/python scripts/check_gpu_signatures.py
+
+# Apart from .venv: gigabytes, and nothing else needs them without a GPU.
+.venv-gpu/complete: requirements/cuda13.txt
+	$(PYTHON) -m venv --clear .venv-gpu
+	.venv-gpu/bin/python -m pip install --require-hashes --only-binary :all: -r $<
+	touch $@
 
 bench: setup ## measure what gpucv promises about time and memory (bench/README.md)
 	@for script in bench/*.py; do $(BIN)/python "$$script" || exit 1; done
@@ -41,5 +55,5 @@ lock: ## pin the newest versions that fit the lock (ARGS=--upgrade for newer one
 	$(PYTHON) scripts/lock.py $(ARGS)
 
 clean: ## remove .venv, caches and build outputs; runs stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
+	rm -rf .venv .venv-gpu .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* build dist
 	find src scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -74,8 +74,7 @@ def test_every_module_has_a_floor(package: list[Any]) -> None:
 
 
 def test_every_floor_has_its_modules(package: list[Any]) -> None:
-    # export comes with the artifacts; until then its floor is only kept free.
-    assert set(FLOORS) - {part_of(module.name) for module in package} <= {"gpucv.export"}
+    assert set(FLOORS) == {part_of(module.name) for module in package}
 
 
 def test_no_module_imports_from_its_own_floor_or_above(package: list[Any]) -> None:

@@ -98,6 +98,27 @@ def test_any_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
         read(tmp_path / "a.parquet")
 
 
+def test_a_footer_that_names_what_pyarrow_has_not_implemented_is_refused(tmp_path: Path) -> None:
+    whole = checked_bytes()
+    footer = int.from_bytes(whole[-8:-4], "little")
+
+    def unknown(flip: int) -> bytes | None:
+        damaged = bytearray(whole)
+        damaged[flip // 8] ^= 1 << (flip % 8)
+        try:
+            pq.read_table(io.BytesIO(bytes(damaged)))
+        except NotImplementedError:
+            return bytes(damaged)
+        except (OSError, ValueError):
+            pass
+        return None
+
+    flips = range((len(whole) - 8 - footer) * 8, (len(whole) - 8) * 8)
+    (tmp_path / "a.parquet").write_bytes(next(filter(None, map(unknown, flips))))
+    with pytest.raises(TraceError, match=r"a.parquet is not a sound parquet file: .* implemented"):
+        read(tmp_path / "a.parquet")
+
+
 def test_a_renamed_column_in_the_footer_is_noticed(tmp_path: Path) -> None:
     # The second copy of the schema is encoded, so that only the first is hit.
     (tmp_path / "a.parquet").write_bytes(checked_bytes().replace(b"step.id", b"stop.id"))

@@ -140,7 +140,8 @@ def refusing_damage(name: str) -> Iterator[None]:
         msg = f"cannot read {name}: {reason}"
         raise EnvironmentFaultError(msg) from error
     except (OSError, ValueError, KeyError, NotImplementedError, OverflowError) as error:
-        # pyarrow's own errors derive from these; a failed page checksum is an OSError.
+        # pyarrow's own errors derive from these; a failed page checksum is an OSError, and a
+        # damaged type or codec in the footer reads as one that pyarrow has not implemented.
         what = one_line(error).rstrip(".")
         msg = f"{name} is not a sound parquet file: {what}; fetch or make it again"
         raise TraceError(msg) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 from xgboost.core import XGBoostError
 
 from gpucv.errors import EnvironmentFaultError
-from gpucv.predictors import FitContext, make_predictor
+from gpucv.predictors import FitContext, distributed, make_predictor
 from gpucv.predictors.distributed import WHOLE, Share, close_tracker, open_tracker
 
 if TYPE_CHECKING:
@@ -207,3 +208,28 @@ def test_joining_writes_nothing_to_standard_output(
         other.result()
         close_tracker(port)
     assert capsys.readouterr().out == ""
+
+
+def test_standard_output_is_back_when_the_last_thread_has_joined(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = threading.Event(), threading.Event()
+
+    def join(inside: threading.Event, leave: threading.Event) -> None:
+        with distributed._silent:
+            inside.set()
+            leave.wait()
+            print("rank")
+
+    with ThreadPoolExecutor(2) as threads:
+        entered, left = threading.Event(), threading.Event()
+        one = threads.submit(join, first, entered)
+        first.wait()
+        two = threads.submit(join, second, left)
+        second.wait()
+        entered.set()
+        one.result()
+        left.set()
+        two.result()
+    print("result")
+    assert capsys.readouterr().out == "result\n"

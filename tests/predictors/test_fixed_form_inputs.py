@@ -14,7 +14,7 @@ from gpucv.catalog import load_catalog
 from gpucv.errors import DataError
 from gpucv.features.inputs import inputs_set
 from gpucv.frames import PandasColumns
-from gpucv.predictors import FitContext, inputs_of, make_predictor
+from gpucv.predictors import FitContext, make_predictor, registration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ CATALOG = load_catalog()
 
 def inputs(frame: pd.DataFrame, predictor: str) -> np.ndarray:
     """What `predictor` is given of a table, before float32."""
-    names = inputs_of(predictor)
+    names = registration(predictor).inputs
     assert names is not None
     columns = PandasColumns(frame)
     part = inputs_set(columns).only(names)

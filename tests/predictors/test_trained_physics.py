@@ -10,7 +10,7 @@ from scipy.optimize import lsq_linear
 from gpucv.catalog import load_catalog
 from gpucv.errors import DataError, StudyError
 from gpucv.features import build_table
-from gpucv.predictors import FitContext, check_params, inputs_of, make_predictor
+from gpucv.predictors import FitContext, check_params, make_predictor, registration
 from gpucv.predictors.trained_physics import (
     BUNDLED,
     TRAINED_PHYSICS_INPUTS,
@@ -189,7 +189,7 @@ def test_it_reads_a_step_table(few_steps: pd.DataFrame) -> None:
     }
     study = study_from_dict(raw, base=Path()).study
     table = build_table(few_steps, study, load_catalog())
-    assert table.feature_names == inputs_of("trained-physics") == TRAINED_PHYSICS_INPUTS
+    assert table.feature_names == registration("trained-physics").inputs == TRAINED_PHYSICS_INPUTS
     order = ["experiment_id", "step.id"]
     first = few_steps.sort_values(order, kind="stable").iloc[0]
     read = dict(zip(TRAINED_PHYSICS_INPUTS, table.X[0].tolist(), strict=True))

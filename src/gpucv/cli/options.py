@@ -17,6 +17,7 @@ __all__ = [
     "StudyFile",
     "StudyOptions",
     "Track",
+    "override",
     "switch",
 ]
 
@@ -24,6 +25,14 @@ __all__ = [
 def switch(told: str, name: str | list[str] | None = None) -> Parameter:
     """Return the parameter of an on/off option that is off unless given."""
     return Parameter(name=name, negative="", show_default=False, help=told)
+
+
+def override(example: str, of: str = "") -> Parameter:
+    """Return the parameter ``--set`` of keys of the study, or of some sections of it."""
+    told = f"Override one key{f' of {of}' if of else ''}: {example}. Repeatable."
+    return Parameter(
+        name="--set", negative="", show_default=False, consume_multiple=False, help=told
+    )
 
 
 StudyFile = Annotated[Path, Parameter(help="The study: a TOML file.")]
@@ -60,16 +69,7 @@ class ExecutionOptions:
 class StudyOptions(ExecutionOptions):
     """What may be laid over a study from the command line."""
 
-    set_: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set",
-            negative="",
-            show_default=False,
-            consume_multiple=False,
-            help="Override one key: predictors.0.params.max_depth=4. Repeatable.",
-        ),
-    ] = ()
+    set_: Annotated[tuple[str, ...], override("predictors.0.params.max_depth=4")] = ()
     limit: Annotated[
         int | None,
         Parameter(help="Trial run: only the first N steps of every experiment."),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from gpucv.cli.options import ExecutionOptions, OutputOptions, Track, switch
+from gpucv.cli.options import ExecutionOptions, OutputOptions, Track, override, switch
 
 __all__ = ["resume"]
 
@@ -20,14 +20,7 @@ def resume(
     track: Track = None,
     execution: ExecutionOptions = ExecutionOptions(),
     set_: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set",
-            negative="",
-            show_default=False,
-            consume_multiple=False,
-            help="Override one key of execution or verdict: execution.workers=2. Repeatable.",
-        ),
+        tuple[str, ...], override("execution.workers=2", of="execution or verdict")
     ] = (),
     output: OutputOptions = OutputOptions(),
 ) -> int:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import StudyError
-from gpucv.predictors import check_params, inputs_of
+from gpucv.predictors import check_params, registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,7 +89,7 @@ def trace_baseline(
         raise StudyError(msg)
     trace = formulas.trace
     terms = []
-    for each in inputs_of(name) or ():
+    for each in registration(name).inputs or ():
         formula = formulas.of(each)
         if formula is None:
             return None

@@ -14,7 +14,7 @@ from gpucv.features.contract import FeatureSet
 from gpucv.features.inputs import inputs_set
 from gpucv.features.physics30 import FEATURES, StepQuantities
 from gpucv.features.transfer import transfer_set
-from gpucv.predictors import inputs_of
+from gpucv.predictors import registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,7 +68,7 @@ def must_be_set(name: str) -> None:
 
 def view_name(spec: PredictorSpec) -> str:
     """Return the name of what a predictor reads: "" is the study's own features."""
-    inputs = inputs_of(spec.name)
+    inputs = registration(spec.name).inputs
     return f"inputs of {spec.name}" if inputs is not None else spec.features
 
 
@@ -82,7 +82,7 @@ def view_sets(
     StudyError, DataError
         As `named_set`.
     """
-    inputs = inputs_of(spec.name)
+    inputs = registration(spec.name).inputs
     if inputs is not None:
         try:
             return [inputs_set(columns).only(inputs)] if inputs else []

@@ -18,7 +18,7 @@ from gpucv.features.sets import (
 )
 from gpucv.features.work import SHAPE_COLUMNS, work_of
 from gpucv.frames import to_host
-from gpucv.predictors import inputs_of
+from gpucv.predictors import registration
 from gpucv.schema import GROUP_COLUMNS, PHYSICS_COLUMNS, SNAPSHOT_COLUMNS, STEP_COLUMNS
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ def _must_read_features(spec: PredictorSpec) -> None:
     if not spec.features:
         return
     must_be_set(spec.features)
-    divides = spec.baseline and inputs_of(spec.baseline) is None
-    if inputs_of(spec.name) is None or divides:
+    divides = spec.baseline and registration(spec.baseline).inputs is None
+    if registration(spec.name).inputs is None or divides:
         return
     msg = (
         f"predictor {spec.title!r} names features = {spec.features!r}, and {spec.name!r} reads "
@@ -148,7 +148,9 @@ def _reads_own(study: Study) -> bool:
     In the latter case they are computed all the same: so was a study of constants always.
     """
     specs = _with_baselines(study)
-    return "" in map(view_name, specs) or all(inputs_of(spec.name) == () for spec in specs)
+    return "" in map(view_name, specs) or all(
+        registration(spec.name).inputs == () for spec in specs
+    )
 
 
 def _with_baselines(study: Study) -> list[PredictorSpec]:
@@ -162,7 +164,9 @@ def work_columns(study: Study) -> tuple[str, ...]:
     None of them is required: what is absent is missing, or refused by name where it is needed.
     """
     specs = study.predictors
-    views = {view_name(spec) for spec in _with_baselines(study) if inputs_of(spec.name) != ()}
+    views = {
+        view_name(spec) for spec in _with_baselines(study) if registration(spec.name).inputs != ()
+    }
     relative = any(spec.transform in ("utilisation", "ratio", "auto") for spec in specs)
     if views <= {""} and not relative and study.features.set != "transfer":
         return ()

@@ -15,7 +15,7 @@ import numpy as np
 
 from gpucv.features import baseline_of, view_name
 from gpucv.pipelines import block_rows
-from gpucv.predictors import inputs_of
+from gpucv.predictors import registration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -103,7 +103,7 @@ class TableShape:
 
     def width(self, spec: PredictorSpec) -> int:
         """Return how many columns a predictor reads."""
-        if inputs_of(spec.name) == ():
+        if registration(spec.name).inputs == ():
             return 0
         return self.read_by[view_name(spec)] if self.read_by else self.features
 

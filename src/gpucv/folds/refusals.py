@@ -10,13 +10,7 @@ import numpy as np
 from gpucv.errors import StudyError
 from gpucv.features import baseline_of
 from gpucv.pipelines import columns_of
-from gpucv.predictors import (
-    answers_in_us,
-    inputs_of,
-    learns_raw_only,
-    missing_input,
-    takes_device_rows,
-)
+from gpucv.predictors import missing_input, registration
 from gpucv.predictors.paged import must_suit_pages
 
 if TYPE_CHECKING:
@@ -43,14 +37,14 @@ def must_suit_target(spec: PredictorSpec, target: str) -> None:
         If a form of a time is to learn anything but the time, or one that answers in us
         (as the predictor, or as its baseline) is asked for another unit.
     """
-    if spec.transform != "raw" and learns_raw_only(spec.name):
+    if spec.transform != "raw" and registration(spec.name).raw_only:
         msg = (
             f"predictor {spec.title!r}: {spec.name} has the form of a time, which transform "
             f"{spec.transform!r} is not; use transform 'raw'"
         )
         raise StudyError(msg)
     for name, role in ((spec.name, ""), (spec.baseline, "baseline ")):
-        if not name or not answers_in_us(name):
+        if not name or not registration(name).answers_in_us:
             continue
         unit = _UNIT.search(target)
         if unit is None or unit[1] != "us":
@@ -75,7 +69,7 @@ def must_know_inputs(spec: PredictorSpec, table: FeatureTable) -> None:
         who = f"predictor {spec.title!r}: baseline {spec.baseline!r}"
         asked.append((baseline_of(spec), who))
     for each, who in asked:
-        names = inputs_of(each.name) or ()
+        names = registration(each.name).inputs or ()
         # One that takes the study's features may do without some of them, as trees can.
         places = columns_of(each, table).positions if names else ()
         for name, at in zip(names, places, strict=True):
@@ -104,7 +98,7 @@ def must_suit_training(spec: PredictorSpec, scheme: SchemeSpec, training: Traini
     """
     if training == "in-memory":
         return
-    if not takes_device_rows(spec.name):
+    if not registration(spec.name).on_device:
         against = f"{spec.name} is not trained by XGBoost"
     elif training == "external-memory":
         must_suit_pages(spec.params)

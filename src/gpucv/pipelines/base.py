@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from gpucv.errors import StudyError
 from gpucv.features import view_name
 from gpucv.pipelines.rows import block_rows
-from gpucv.predictors import (
-    inputs_of,
-    must_heed_directions,
-    reads_labels,
-    takes_device_rows,
-)
+from gpucv.predictors import must_heed_directions, registration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +78,7 @@ class Setting:
 
     def rows_for(self, predictor: str, inputs: Inputs, columns: Sequence[int]) -> Any:
         """Return features as `predictor` takes them here: of the host, of the GPU, or in blocks."""
-        if not takes_device_rows(predictor):
+        if not registration(predictor).on_device:
             return inputs.features(columns)
         if self.training != "in-memory":
             return inputs.blocks(columns)
@@ -98,7 +93,7 @@ class Setting:
         """
         on_gpu = self.device == "cuda" and inputs.device_matrix is not None
         many = len(inputs) > block_rows(len(columns))
-        if on_gpu and many and self.training == "in-memory" and takes_device_rows(predictor):
+        if on_gpu and many and self.training == "in-memory" and registration(predictor).on_device:
             return inputs.blocks(columns, "cuda")
         return self.rows_for(predictor, inputs, columns)
 
@@ -128,8 +123,8 @@ def columns_of(spec: PredictorSpec, table: FeatureTable) -> ViewColumns:
     """
     names = table.feature_names
     # One that reads nothing has no features, whether or not the table has views for others.
-    positions = () if inputs_of(spec.name) == () else table.view(view_name(spec))
-    if not reads_labels(spec.name):
+    positions = () if registration(spec.name).inputs == () else table.view(view_name(spec))
+    if not registration(spec.name).reads_labels:
         positions = tuple(at for at in positions if names[at] not in table.labels)
     if not spec.monotone:
         return ViewColumns(positions, tuple(names[at] for at in positions))

@@ -7,14 +7,10 @@ from gpucv.predictors.base import (
     Predictor,
     WithCoefficients,
     WithSeconds,
-    answers_in_us,
     check_params,
-    inputs_of,
-    learns_raw_only,
     make_predictor,
     must_heed_directions,
-    reads_labels,
-    takes_device_rows,
+    registration,
 )
 from gpucv.predictors.complete import missing_input
 
@@ -25,13 +21,9 @@ __all__ = [
     "Predictor",
     "WithCoefficients",
     "WithSeconds",
-    "answers_in_us",
     "check_params",
-    "inputs_of",
-    "learns_raw_only",
     "make_predictor",
     "missing_input",
     "must_heed_directions",
-    "reads_labels",
-    "takes_device_rows",
+    "registration",
 ]

@@ -26,14 +26,10 @@ __all__ = [
     "Registration",
     "WithCoefficients",
     "WithSeconds",
-    "answers_in_us",
     "check_params",
-    "inputs_of",
-    "learns_raw_only",
     "make_predictor",
     "must_heed_directions",
-    "reads_labels",
-    "takes_device_rows",
+    "registration",
 ]
 
 
@@ -62,7 +58,7 @@ class Predictor(Protocol):
     """A regressor fitted once, then asked for predictions.
 
     X is float32 of shape (n, n_features); y and predictions are float64 of shape
-    (n,), in whatever space the transform made. One that `takes_device_rows` may be given X
+    (n,), in whatever space the transform made. One registered `on_device` may be given X
     in the memory of a GPU, and then predicts there, or as `RowBlocks`; y is on the host.
     """
 
@@ -216,59 +212,19 @@ def _registry() -> dict[str, Registration]:
     }
 
 
-def inputs_of(name: str) -> tuple[str, ...] | None:
-    """Return the inputs predictor `name` reads; None if it takes the study's features.
+def registration(name: str) -> Registration:
+    """Return what is known of predictor `name`.
 
     Raises
     ------
     StudyError
         If there is no such predictor.
     """
-    return _registered(name).inputs
-
-
-def reads_labels(name: str) -> bool:
-    """Tell whether predictor `name` reads features that are codes of labels.
-
-    Raises
-    ------
-    StudyError
-        If there is no such predictor.
-    """
-    return _registered(name).reads_labels
-
-
-def takes_device_rows(name: str) -> bool:
-    """Tell whether predictor `name` takes rows that lie on a GPU, and rows in blocks.
-
-    Raises
-    ------
-    StudyError
-        If there is no such predictor.
-    """
-    return _registered(name).on_device
-
-
-def learns_raw_only(name: str) -> bool:
-    """Tell whether predictor `name` has the form of a time, so that no transform suits it.
-
-    Raises
-    ------
-    StudyError
-        If there is no such predictor.
-    """
-    return _registered(name).raw_only
-
-
-def answers_in_us(name: str) -> bool:
-    """Tell whether predictor `name` answers in microseconds, whatever the target's unit.
-
-    Raises
-    ------
-    StudyError
-        If there is no such predictor.
-    """
-    return _registered(name).answers_in_us
+    registry = _registry()
+    if name not in registry:
+        msg = f"unknown predictor {name!r}{nearest(name, registry)}; known: {', '.join(registry)}"
+        raise StudyError(msg)
+    return registry[name]
 
 
 def must_heed_directions(name: str) -> None:
@@ -279,19 +235,11 @@ def must_heed_directions(name: str) -> None:
     StudyError
         Naming those that can.
     """
-    if _registered(name).heeds_directions:
+    if registration(name).heeds_directions:
         return
     able = ", ".join(known for known, each in _registry().items() if each.heeds_directions)
     msg = f"predictor {name!r} cannot be made monotone; {able} can"
     raise StudyError(msg)
-
-
-def _registered(name: str) -> Registration:
-    registry = _registry()
-    if name not in registry:
-        msg = f"unknown predictor {name!r}{nearest(name, registry)}; known: {', '.join(registry)}"
-        raise StudyError(msg)
-    return registry[name]
 
 
 def check_params(name: str, params: Mapping[str, Any]) -> Params:
@@ -302,7 +250,7 @@ def check_params(name: str, params: Mapping[str, Any]) -> Params:
     StudyError
         If there is no such predictor, or a parameter is unknown or out of bounds.
     """
-    model = _registered(name).params
+    model = registration(name).params
     try:
         return model.model_validate(dict(params))
     except ValidationError as error:
@@ -326,4 +274,4 @@ def make_predictor(name: str, params: Mapping[str, Any], context: FitContext) ->
         As `check_params`.
     """
     checked = check_params(name, params)
-    return _registered(name).make(checked, context)
+    return registration(name).make(checked, context)

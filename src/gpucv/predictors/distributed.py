@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,10 +95,37 @@ class Share:
         with contextlib.ExitStack() as stack:
             stack.enter_context(xgboost.config_context(verbosity=0))
             # It prints its rank whatever its verbosity, and results go to standard output.
-            with contextlib.redirect_stdout(io.StringIO()):
+            with _silent:
                 stack.enter_context(meeting)
             yield
 
+
+class _Silence:
+    """Nothing on standard output while any thread of this process is in here.
+
+    It belongs to the process: of two threads that each put back what they found, one would
+    put back the other's silence, for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._output = sys.stdout
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._output, sys.stdout = sys.stdout, io.StringIO()
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                sys.stdout = self._output
+
+
+_silent = _Silence()
 
 WHOLE = Share(0, 1)
 """All rows, trained on in one process."""

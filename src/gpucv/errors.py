@@ -36,6 +36,7 @@ __all__ = [
     "StudyError",
     "TraceError",
     "UntraceableError",
+    "clipped",
     "nearest",
     "shown",
 ]
@@ -99,5 +100,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def shown(value: object) -> str:
     """Return `value` as a message shows it: on one line, and no longer than 80 characters."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        text = "a number of too many digits"
+    return clipped(text)
+
+
+def clipped(text: str) -> str:
+    """Return `text` as a message quotes it: on one line, at most 80 characters of it."""
+    text = text if len(text) <= 80 else f"{text[:77]}..."
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -53,6 +53,7 @@ def test_every_output_is_vouched_for(layout: RunLayout, manifest: dict[str, Any]
     }
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("schema", [2, "1", None])
 def test_a_manifest_of_another_schema_is_refused(
     schema: Any, layout: RunLayout, manifest: dict[str, Any]
@@ -62,6 +63,7 @@ def test_a_manifest_of_another_schema_is_refused(
         read_manifest(layout)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(
     "field",
     ["name", "status", "study_fingerprint", "data_fingerprint", "synthetic", "device", "notes"],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -60,14 +62,75 @@ def test_a_fold_of_another_plan_is_not_this_fold(store: FoldStore, published: Pa
     assert store.read(8, "0123456789abcdef") is None
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize("name", FILES)
 def test_a_fold_that_lacks_a_file_is_not_finished(
-    name: str, store: FoldStore, published: Path, record: FoldRecord
+    name: str,
+    store: FoldStore,
+    published: Path,
+    record: FoldRecord,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     (published / name).unlink()
     assert store.read(7, record.key) is None
+    (told,) = [each.getMessage() for each in caplog.records]
+    assert f"{published / name}: No such file" in told
+    assert told.endswith("; fold 7 counts as not run")
 
 
+@pytest.mark.fault(21)
+def test_files_without_done_are_not_finished_and_what_is_not_there_is_no_damage(
+    store: FoldStore, published: Path, record: FoldRecord, caplog: pytest.LogCaptureFixture
+) -> None:
+    (published / "DONE").unlink()
+    assert store.read(7, record.key) is None
+    assert len(caplog.records) == 1
+    assert store.read(8, record.key) is None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("done", "told"),
+    [
+        ('{"schema": 2}', "does not list what the fold consists of"),
+        ('{"schema": 1, "sha256": {}}', "does not list what the fold consists of"),
+        ('{"schema": 1, "sha256": 7}', "does not list what the fold consists of"),
+        ('{"schema": 1, "key": "x", "sha256": {"result.json": ""}}', "is of another plan"),
+        ('{"schema": 1, "key": KEY, "sha256": {"result.json": 7}}', "result.json is not what"),
+        (
+            '{"schema": 1, "key": KEY, "sha256": {"../../study.toml": "", "result.json": ""}}',
+            "it lists '../../study.toml'",
+        ),
+        ("[]", "is this a run folder"),
+    ],
+)
+def test_a_done_file_that_makes_no_sense_is_told(
+    done: str,
+    told: str,
+    store: FoldStore,
+    published: Path,
+    record: FoldRecord,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (published / "DONE").write_text(done.replace("KEY", f'"{record.key}"'), encoding="utf-8")
+    assert store.read(7, record.key) is None
+    assert told in caplog.text
+
+
+def test_a_worker_knows_whether_the_run_in_its_folder_is_still_its_own(
+    store: FoldStore, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.csv"
+    assert not store.expects(7, "mine")
+    plan.write_text("fold_id,key,scheme\n6,yours,lomo\n7,mine,lomo\n", encoding="utf-8")
+    assert store.expects(7, "mine")
+    assert not store.expects(6, "mine")
+    assert not store.expects(7, "yours")
+    plan.write_text("fold_id\n7\n", encoding="utf-8")
+    assert not store.expects(7, "mine")
+
+
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("name", FILES)
 def test_no_changed_byte_goes_unseen(
     name: str, store: FoldStore, published: Path, record: FoldRecord
@@ -100,6 +163,21 @@ def test_a_forgotten_fold_can_be_published_anew(
     assert store.read(7, "another key") is not None
 
 
+def test_a_fold_that_cannot_be_removed_stays_whole_and_ends_the_run(
+    store: FoldStore, published: Path, record: FoldRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.rename", refuse)
+        with pytest.raises(EnvironmentFaultError, match=r"cannot remove .*0007: Read-only"):
+            store.forget(7)
+    assert published.exists()
+    assert store.read(7, record.key) is not None
+
+
+@pytest.mark.fault(18)
 def test_sweeping_takes_what_killed_writers_left_and_nothing_else(
     store: FoldStore, published: Path, record: FoldRecord, tmp_path: Path
 ) -> None:

@@ -13,14 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import RunError
 from gpucv.machine import ResolvedDevice, describe_machine
-from gpucv.runs.layout import RunLayout, atomic_write, read_json, sha256_of, to_json
+from gpucv.runs.disk import atomic_write
+from gpucv.runs.guards import must_stay_inside
+from gpucv.runs.layout import RunLayout, read_json, sha256_of, to_json
 from gpucv.schema import RUN_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import UnionType
 
-__all__ = ["new_manifest", "now", "read_manifest", "source_revision", "write_manifest"]
+__all__ = [
+    "new_manifest",
+    "now",
+    "read_manifest",
+    "replace_outputs",
+    "source_revision",
+    "write_manifest",
+]
 
 _REQUIRED: Mapping[str, type | UnionType] = {
     "name": str,
@@ -77,13 +86,23 @@ def new_manifest(
 
 def write_manifest(layout: RunLayout, manifest: Mapping[str, Any]) -> None:
     """Write the manifest, with the SHA-256 of every output that exists."""
-    outputs = {
-        str(path.relative_to(layout.root)): {
-            "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
-        }
-        for path in layout.outputs()
-    }
+    outputs = {path.name: _vouched(path) for path in layout.outputs()}
+    atomic_write(layout.manifest, to_json({**manifest, "outputs": outputs}))
+
+
+def replace_outputs(layout: RunLayout, contents: Mapping[Path, str]) -> None:
+    """Write some outputs of a finished run anew.
+
+    Until all of them are there, its manifest vouches for none of them: so one that is killed
+    meanwhile leaves whole files, old and new, and a sound run.
+    """
+    manifest = read_manifest(layout)
+    names = {path.name for path in contents}
+    others = {name: said for name, said in manifest["outputs"].items() if name not in names}
+    atomic_write(layout.manifest, to_json({**manifest, "outputs": others}))
+    for path, content in contents.items():
+        atomic_write(path, content)
+    outputs = others | {path.name: _vouched(path) for path in contents}
     atomic_write(layout.manifest, to_json({**manifest, "outputs": outputs}))
 
 
@@ -93,7 +112,8 @@ def read_manifest(layout: RunLayout) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If there is none, it is damaged, or another version of gpucv wrote it.
+        If there is none, it is damaged, another version of gpucv wrote it, or the folder leads
+        out of itself.
     """
     manifest = read_json(layout.manifest)
     if manifest.get("schema") != RUN_SCHEMA:
@@ -107,7 +127,12 @@ def read_manifest(layout: RunLayout) -> dict[str, Any]:
             found = repr(manifest[key])[:60] if key in manifest else "nothing"
             msg = f"{layout.manifest} is damaged: {key!r} is {found}; start a new run"
             raise RunError(msg)
+    must_stay_inside(layout, manifest)
     return manifest
+
+
+def _vouched(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def now() -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from gpucv.errors import RunError
+from gpucv.errors import RunError, clipped, shown
 from gpucv.schema import RUN_SCHEMA
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class FoldRecord:
         Share of the total gain by feature; empty for predictors without it.
     seconds : dict of str to float
         ``fit_s`` and ``predict_s``; and, where known, ``load_s`` (until the rows were
-        there) and ``quantise_s`` (binning, a part of ``fit_s``).
+        there), ``quantise_s`` (binning, a part of ``fit_s``) and ``curve_s`` (errors by
+        round).
     seed, params : int, dict
         What the predictor was made with, every default written out.
     chosen : dict
@@ -62,6 +63,8 @@ class FoldRecord:
     explanations : list of dict
         What each feature does for predictions of rows held out: see
         `gpucv.pipelines.explain`.
+    learning_curve : dict of str to list of float
+        Errors by round: see `gpucv.pipelines.learning_curve`; empty where not asked for.
     training : str
         "in-memory", "external-memory" or "distributed".
     attempts : int
@@ -105,6 +108,7 @@ class FoldRecord:
     next_rows: list[dict[str, Any]] = field(default_factory=list)
     outside: list[dict[str, Any]] = field(default_factory=list)
     explanations: list[dict[str, Any]] = field(default_factory=list)
+    learning_curve: dict[str, list[float]] = field(default_factory=dict)
     training: str = "in-memory"
     attempts: int = 1
     worker: dict[str, Any] = field(default_factory=dict)
@@ -150,10 +154,16 @@ class FoldRecord:
                     | {"feature": row["feature"]}
                     for row in given.get(name, [])
                 ]
-            return cls(**given)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            msg = f"damaged fold record: {error}"
+            given["learning_curve"] = {
+                name: [math.nan if item is None else float(item) for item in values]
+                for name, values in given.get("learning_curve", {}).items()
+            }
+            record = cls(**given)
+            _must_be_typed(record)
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
+            msg = f"damaged fold record: {clipped(str(error))}"
             raise RunError(msg) from error
+        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,16 @@ class FoldArrays:
 
 
 _SCORES = ("test_mape", "test_mspe", "test_r", "test_wape")
+
+
+def _must_be_typed(record: FoldRecord) -> None:
+    """Raise TypeError where a field of text or a whole number holds something else."""
+    kinds = {"str": str, "FoldStatus": str, "int": int}
+    for each in fields(record):
+        value, kind = getattr(record, each.name), kinds.get(str(each.type))
+        if kind is not None and not isinstance(value, kind):
+            msg = f"{each.name} is {shown(value)}"
+            raise TypeError(msg)
 
 
 def _spelt(value: Any) -> Any:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
+import csv
+import logging
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gpucv.errors import EnvironmentFaultError, RunError, RunLockedError
-from gpucv.runs.layout import RunLayout, atomic_folder, read_json, sha256_of, to_json
+from gpucv.errors import EnvironmentFaultError, RunError, clipped, shown
+from gpucv.injection import inject_write
+from gpucv.runs.disk import atomic_folder, remove_file, remove_folder, write_file
+from gpucv.runs.layout import RunLayout, read_json, sha256_of, to_json
 from gpucv.runs.records import FoldArrays, FoldRecord
 from gpucv.schema import PHASES, RUN_SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import pyarrow as pa
 
-__all__ = ["FoldStore", "run_lock"]
+__all__ = ["DONE", "FoldStore", "read_fold"]
 
-_RESULT, _PREDICTIONS, _MODEL, _DONE = "result.json", "predictions.parquet", "model.ubj", "DONE"
+_log = logging.getLogger("gpucv.runs")
+
+_RESULT, _PREDICTIONS, _MODEL, DONE = "result.json", "predictions.parquet", "model.ubj", "DONE"
 
 
 class FoldStore:
@@ -45,14 +48,14 @@ class FoldStore:
             worker thought lost may have been faster.
         """
         with atomic_folder(self._layout.fold(record.fold_id)) as folder:
-            (folder / _RESULT).write_text(to_json(record.to_json_object()), encoding="utf-8")
+            write_file(folder / _RESULT, to_json(record.to_json_object()))
             if arrays is not None:
                 _write_predictions(folder / _PREDICTIONS, arrays)
                 if arrays.model is not None:
-                    (folder / _MODEL).write_bytes(arrays.model)
+                    write_file(folder / _MODEL, arrays.model)
             hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
             done = {"schema": RUN_SCHEMA, "key": record.key, "sha256": hashes}
-            (folder / _DONE).write_text(to_json(done), encoding="utf-8")
+            write_file(folder / DONE, to_json(done))
         self._unmark(record.fold_id)
         return self.read(record.fold_id, record.key) or record
 
@@ -65,13 +68,30 @@ class FoldStore:
             If they are not what was published there.
         """
         with atomic_folder(self._layout.fold(fold_id)) as folder:
+            inject_write()
             fill(folder)
-            record = _read_trusted(folder, key)
-            if record is None:
+            try:
+                record = read_fold(folder, key)
+            except RunError as error:
                 msg = f"the files of fold {fold_id} were damaged on their way; resume the run"
-                raise EnvironmentFaultError(msg)
+                raise EnvironmentFaultError(msg) from error
         self._unmark(fold_id)
         return self.read(fold_id, key) or record
+
+    def expects(self, fold_id: int, key: str) -> bool:
+        """Return whether the run planned here has this fold.
+
+        A worker that outlives its run may find another run's folder in the place of its own,
+        or none. Where folds are run without a study, no plan says what belongs there.
+        """
+        try:
+            with self._layout.plan.open(encoding="utf-8", newline="") as file:
+                rows = csv.DictReader(file)
+                return any(row["fold_id"] == str(fold_id) and row["key"] == key for row in rows)
+        except FileNotFoundError:
+            return self._layout.folds.is_dir()
+        except (OSError, ValueError, KeyError, csv.Error):
+            return False
 
     def begin(self, fold_id: int) -> int:
         """Note that a fold is begun; return how often it was since it was last published.
@@ -88,7 +108,7 @@ class FoldStore:
         mark = self._layout.folds / f".{fold_id:04d}.{times}.begun"
         try:
             mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+            write_file(mark, "")
         except OSError as error:
             msg = f"cannot write {mark}: {error.strerror or error}"
             raise EnvironmentFaultError(msg) from error
@@ -103,32 +123,51 @@ class FoldStore:
 
     def _unmark(self, fold_id: int) -> None:
         for mark in self._marks(fold_id):
-            with contextlib.suppress(OSError):
-                mark.unlink()
+            with contextlib.suppress(OSError):  # the end of the run sweeps what stays
+                remove_file(mark)
 
     def read(self, fold_id: int, key: str) -> FoldRecord | None:
         """Return the record of a finished fold, or None where there is none to trust.
 
         A fold without its DONE file, with a file changed since, or made from another
-        plan (`key`) is as good as not run.
+        plan (`key`) is as good as not run; a warning says which file is to blame.
         """
-        return _read_trusted(self._layout.fold(fold_id), key)
+        folder = self._layout.fold(fold_id)
+        if not folder.exists():
+            return None
+        try:
+            return read_fold(folder, key)
+        except RunError as error:
+            _log.warning("%s; fold %d counts as not run", error, fold_id)
+            return None
 
     def forget(self, fold_id: int) -> None:
-        """Remove a fold's files, so that it runs again; how often it was begun is kept."""
-        shutil.rmtree(self._layout.fold(fold_id), ignore_errors=True)
+        """Remove a fold's files, so that it runs again; how often it was begun is kept.
+
+        Raises
+        ------
+        EnvironmentFaultError
+            If the file system refuses: the fold could not be published again.
+        """
+        remove_folder(self._layout.fold(fold_id))
 
     def sweep(self) -> None:
-        """Remove what writers killed half-way left beside what is finished."""
-        with contextlib.suppress(OSError):
-            for leftover in self._layout.folds.glob(".*.tmp"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            for mark in self._layout.folds.glob(".*.begun"):
-                if self._layout.fold(int(mark.name.split(".")[1])).exists():
-                    mark.unlink(missing_ok=True)
-        for leftover in (self._layout.table, *self._layout.root.glob(".*.tmp")):
+        """Remove what writers left that were killed half-way, or that no longer means anything.
+
+        Only whoever holds the run's lock may call this.
+        """
+        folds, root = self._layout.folds, self._layout.root
+        for leftover in folds.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        published = [
+            mark
+            for mark in folds.glob(".*.begun")
+            if (number := mark.name.split(".")[1]).isdigit()
+            and self._layout.fold(int(number)).exists()
+        ]
+        for leftover in (self._layout.table, *root.glob(".*.tmp"), *published):
             with contextlib.suppress(OSError):
-                leftover.unlink()
+                remove_file(leftover)
 
     def gather_predictions(self, records: Iterable[FoldRecord], out: Path) -> None:
         """Write the predictions of all finished `records` into one parquet file, fold by fold.
@@ -152,7 +191,8 @@ class FoldStore:
                         f"must share the run folder; run: gpucv resume {self._layout.root}"
                     )
                     raise RunError(msg)
-                table = _with_fold(_read_predictions(self._layout.fold(record.fold_id)), record)
+                inject_write()
+                table = _with_fold(self._layout.fold(record.fold_id), record)
                 writer = writer or pq.ParquetWriter(
                     out, table.schema, compression="zstd", write_page_checksum=True
                 )
@@ -162,57 +202,40 @@ class FoldStore:
                 writer.close()
 
 
-def _read_trusted(folder: Path, key: str) -> FoldRecord | None:
-    try:
-        done = read_json(folder / _DONE)
-        hashes = done["sha256"]
-        if done.get("key") != key or _RESULT not in hashes:
-            return None
-        if any(sha256_of(folder / name) != digest for name, digest in hashes.items()):
-            return None
-        return FoldRecord.from_json_object(read_json(folder / _RESULT))
-    except (RunError, OSError, ValueError, KeyError, AttributeError):
-        return None
-
-
-@contextlib.contextmanager
-def run_lock(root: Path) -> Iterator[None]:
-    """Hold the one right to write a run folder; the system frees it when the process ends.
+def read_fold(folder: Path, key: str) -> FoldRecord:
+    """Return the record in a fold's folder, if every file there is the one that was written.
 
     Raises
     ------
-    RunLockedError
-        At once, if another process holds it.
+    RunError
+        If not; it names the first file that is to blame.
     """
-    from filelock import FileLock, Timeout
-
-    layout = RunLayout(root)
-    holder = layout.lock_holder
-    lock = FileLock(layout.lock)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        msg = f"{root} is being written by {_read_holder(holder)}; wait for it or stop it first"
-        raise RunLockedError(msg) from error
-    except OSError as error:
-        msg = f"cannot lock {root}: {error.strerror or error}"
-        raise EnvironmentFaultError(msg) from error
-    try:
-        with contextlib.suppress(OSError):  # a full disk says so where it matters
-            holder.write_text(json.dumps({"pid": os.getpid(), "host": platform.node()}))
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _read_holder(path: Path) -> str:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        return f"process {found['pid']} on {found['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    done = read_json(folder / DONE)
+    hashes = done.get("sha256")
+    if done.get("schema") != RUN_SCHEMA or not isinstance(hashes, dict) or _RESULT not in hashes:
+        msg = f"{folder / DONE} is damaged: it does not list what the fold consists of"
+        raise RunError(msg)
+    if done.get("key") != key:
+        msg = f"{folder} is of another plan (key {str(done.get('key'))[:16]!r}, not {key[:16]!r})"
+        raise RunError(msg)
+    for name, digest in hashes.items():
+        file = folder / name
+        if name not in (_RESULT, _PREDICTIONS, _MODEL):
+            msg = f"{folder / DONE} is damaged: it lists {name[:60]!r}"
+            raise RunError(msg)
+        try:
+            found = sha256_of(file)
+        except OSError as error:
+            msg = f"cannot read {file}: {error.strerror or error}"
+            raise RunError(msg) from error
+        if found != digest:
+            msg = f"{file} is not what the run wrote (SHA-256 {found[:12]}, not {str(digest)[:12]})"
+            raise RunError(msg)
+    record = FoldRecord.from_json_object(read_json(folder / _RESULT))
+    if record.key != key:
+        msg = f"{folder / _RESULT} is of another fold (key {shown(record.key)}, not {key[:16]!r})"
+        raise RunError(msg)
+    return record
 
 
 def _write_predictions(path: Path, arrays: FoldArrays) -> None:
@@ -233,6 +256,7 @@ def _write_predictions(path: Path, arrays: FoldArrays) -> None:
         columns["phase"] = pa.DictionaryArray.from_arrays(known, pa.array(PHASES, pa.string()))
     if arrays.outside is not None:
         columns["outside"] = arrays.outside
+    inject_write()
     pq.write_table(pa.table(columns), path, compression="zstd", write_page_checksum=True)
 
 
@@ -241,14 +265,25 @@ def _read_predictions(folder: Path) -> pa.Table:
 
     path = folder / _PREDICTIONS
     try:
-        return pq.read_table(path)
+        return pq.read_table(path, page_checksum_verification=True)
     except (OSError, ValueError) as error:
-        msg = f"cannot read {path}: {error}; workers and this process must share the run folder"
+        reason = clipped(" ".join(str(error).split()))
+        msg = f"cannot read {path}: {reason}; workers and this process must share the run folder"
         raise RunError(msg) from error
 
 
-def _with_fold(table: pa.Table, record: FoldRecord) -> pa.Table:
-    """Put the columns that name the fold before its predictions."""
+def _with_fold(folder: Path, record: FoldRecord) -> pa.Table:
+    """Return a fold's predictions, the columns that name it before them."""
+    table = _read_predictions(folder)
+    try:
+        return _named(table, record)
+    except (KeyError, ValueError, NotImplementedError) as error:
+        what = clipped(" ".join(str(error).split()))
+        msg = f"{folder / _PREDICTIONS} holds no predictions of this version ({what})"
+        raise RunError(msg) from error
+
+
+def _named(table: pa.Table, record: FoldRecord) -> pa.Table:
     import pyarrow as pa
 
     columns = {
@@ -262,13 +297,19 @@ def _with_fold(table: pa.Table, record: FoldRecord) -> pa.Table:
         )
     }
     columns["experiment_id"] = table["experiment_id"].cast(pa.string()).dictionary_encode()
-    for name in ("step_id", "actual", "predicted"):
-        columns[name] = table[name]
+    for name, kind in (
+        ("step_id", pa.int64()),
+        ("actual", pa.float64()),
+        ("predicted", pa.float64()),
+    ):
+        columns[name] = table[name].cast(kind)
     # All folds of a file have the same columns: empty where a fold, or an earlier version that
     # made it, does not know.
     known = set(table.column_names)
     n = table.num_rows
     phase = table["phase"].cast(pa.string()) if "phase" in known else pa.nulls(n, pa.string())
     columns["phase"] = phase.dictionary_encode()
-    columns["outside"] = table["outside"] if "outside" in known else pa.nulls(n, pa.float32())
+    columns["outside"] = (
+        table["outside"].cast(pa.float32()) if "outside" in known else pa.nulls(n, pa.float32())
+    )
     return pa.table(columns)

@@ -288,11 +288,12 @@ def test_columns_follow_the_named_set() -> None:
     assert (X[:, -1] == 7).all()
 
 
+@pytest.mark.fault(30, 32, 37)
 @pytest.mark.parametrize(
     ("column", "fault"),
     [
-        (["a", "b"], "holds (str|object), not numbers; encode it as numbers or hold it out"),
-        (pd.to_datetime(["2026-01-01", "2026-01-02"]), r"holds datetime64.*, not numbers"),
+        (["a", "b"], "holds 'a' in row 1, which is no number; encode it as numbers or hold it out"),
+        (pd.to_datetime(["2026-01-01", "2026-01-02"]), r"holds Timestamp\(.* is no number"),
         ([np.nan, np.nan], "'x' is empty in all 2 rows; leave it out"),
         ([2**24, 2**24 + 1], "integers up to 16,777,217 that XGBoost's float32 would merge"),
         ([-(2**63), -(2**63) + 1], "float32 would merge"),
@@ -312,3 +313,37 @@ def test_a_column_that_is_not_there_is_refused_with_the_nearest() -> None:
         build_features(
             pd.DataFrame({"num_tokens": [1]}), FeatureSpec(set="", columns=("num_token",)), CATALOG
         )
+
+
+# Rows that stand in order already -----------------------------------------------------
+
+
+def in_order() -> pd.DataFrame:
+    frame = steps().sort_values(["experiment_id", "step.id"], ignore_index=True)
+    return frame.astype({"experiment_id": "category"})
+
+
+def test_rows_in_order_are_not_copied_to_be_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, frame = table().fingerprint, in_order()
+
+    def sort_values(*_: Any, **__: Any) -> None:
+        raise AssertionError("sorted")
+
+    monkeypatch.setattr(pd.DataFrame, "sort_values", sort_values)
+    assert table(frame).fingerprint == expected
+
+
+@pytest.mark.parametrize("swapped", [(0, 1), (0, 11)])
+def test_one_row_out_of_place_is_put_back(swapped: tuple[int, int]) -> None:
+    frame, rows = in_order(), np.arange(12)
+    rows[list(swapped)] = rows[list(swapped[::-1])]
+    assert table(frame.iloc[rows]).fingerprint == table().fingerprint
+
+
+def test_categories_in_another_order_than_their_text_are_sorted() -> None:
+    frame = in_order()
+    backwards = frame["experiment_id"].cat.reorder_categories(["e3", "e2", "e1", "e0"])
+    found = table(frame.assign(experiment_id=backwards).iloc[::-1])
+    np.testing.assert_array_equal(
+        found.keys["experiment_id"].codes, np.sort(found.keys["experiment_id"].codes)[::-1]
+    )

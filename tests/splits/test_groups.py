@@ -27,6 +27,7 @@ def rows_by_test_groups(values: list[str], p: int) -> dict[str, tuple[set[int], 
     return {s.holdout: (set(s.train.tolist()), set(s.test.tolist())) for s in splits}
 
 
+@pytest.mark.fault(35)
 @given(many_labels, st.integers(1, 2))
 def test_train_and_test_are_disjoint_and_together_every_row(values: list[str], p: int) -> None:
     for train, test in rows_by_test_groups(values, p).values():
@@ -40,6 +41,7 @@ def test_every_row_is_held_out_exactly_once(values: list[str]) -> None:
     assert sorted(row for test in held for row in test) == list(range(len(values)))
 
 
+@pytest.mark.fault(35)
 @given(many_labels, st.integers(1, 2))
 def test_no_group_is_on_both_sides(values: list[str], p: int) -> None:
     for holdout, (train, test) in rows_by_test_groups(values, p).items():
@@ -110,6 +112,7 @@ def test_codes_and_names_give_the_values_back(values: list[str]) -> None:
     assert coded.codes.dtype == np.int32
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     ("values", "names"),
     [
@@ -126,6 +129,7 @@ def test_any_column_can_name_groups(values: Any, names: tuple[str, ...]) -> None
     assert GroupLabels.from_values(values).names == names
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
 def test_a_row_without_a_group_is_refused(missing: object) -> None:
     column = pd.Series(["a", missing, missing], name="gpu", dtype=object)
@@ -153,6 +157,7 @@ def test_combining_many_wide_columns_does_not_overflow() -> None:
 # Errors --------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize(
     ("values", "p", "fault"),
     [

@@ -59,6 +59,7 @@ SCHEMES = [
 ]
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("scheme", SCHEMES, ids=lambda s: f"{s.name}-{s.splitter}")
 @settings(max_examples=20)
 @given(n_rows=st.integers(40, 120))

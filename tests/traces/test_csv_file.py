@@ -8,7 +8,7 @@ import pytest
 
 from gpucv.errors import TraceError
 from gpucv.traces import read_steps
-from gpucv.traces.csv_file import _BLOCK
+from gpucv.traces.csv_stream import _BLOCK, _LONGEST_ROW
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,7 @@ def read(folder: Path, content: bytes, catalog: Catalog, *required: str) -> Step
     return read_steps(["steps.csv"], base=folder, catalog=catalog, required=required)
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize(
     "content",
     [
@@ -115,6 +116,7 @@ def test_hostile_names_are_just_names(tmp_path: Path, catalog: Catalog, name: st
     assert frame["workload"].tolist() == [name]
 
 
+@pytest.mark.fault(23, 28)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -139,7 +141,7 @@ def test_hostile_names_are_just_names(tmp_path: Path, catalog: Catalog, name: st
         (b"kv.usage_gpu_ratio\n0.5\n0,5\n", "line 3: Expected 1 columns, got 2"),
         (MANY + b"e,1,7\n", f"line {MANY.count(10) + 1}: Expected 4 columns, got 3"),
         (MANY + b"e,1,seven,3\n", f"line {MANY.count(10) + 1}: 'step.id' holds 'seven'"),
-        (HEADER + b"e,1,2," + b"x" * (2 * _BLOCK), "a row is longer than 8 MiB"),
+        (HEADER + b"e,1,2," + b"x" * (2 * _LONGEST_ROW), "a row is longer than 8 MiB"),
     ],
 )
 def test_damage_is_one_line_with_file_and_line(
@@ -156,3 +158,10 @@ def test_a_missing_column_is_named_with_its_neighbour(tmp_path: Path, catalog: C
         TraceError, match=r"steps.csv: no column 'latencyy'; did you mean 'latency'"
     ):
         read(tmp_path, b"latency,n\n1,2\n", catalog, "latencyy")
+
+
+def test_a_row_longer_than_a_block_is_read(tmp_path: Path, catalog: Catalog) -> None:
+    long = b"y" * (_LONGEST_ROW // 2)
+    frame = read(tmp_path, b"x,name\n1,a\n2," + long + b"\n3,b\n", catalog).frame
+    assert frame["x"].tolist() == [1, 2, 3]
+    assert frame["name"].str.len().tolist() == [1, _LONGEST_ROW // 2, 1]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from gpucv.errors import EnvironmentFaultError, StudyError, TraceError
-from gpucv.runs.layout import atomic_write, atomic_write_with
+from gpucv.runs.disk import atomic_write, atomic_write_with
 from gpucv.schema import CYCLE_US, STEP_ID, TS_START_NS
 from gpucv.traces import Importing, Note, derive_targets, format_named, import_tables, read_steps
 from gpucv.traces.formats.csv_columns import CsvColumns

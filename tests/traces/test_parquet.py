@@ -68,6 +68,7 @@ def test_reads_back_what_was_written_over_several_row_groups(tmp_path: Path) -> 
     assert decoded(read(tmp_path / "a.parquet")).equals(table())
 
 
+@pytest.mark.fault(24)
 @tolerant
 @given(flip=st.integers(0, len(checked_bytes()) * 8 - 1))
 @example(flip=11611)  # in the footer: turns a column of numbers into one of bytes
@@ -82,6 +83,7 @@ def test_a_flipped_bit_is_refused_or_harmless(tmp_path: Path, flip: int) -> None
     assert decoded(found).equals(table())
 
 
+@pytest.mark.fault(23)
 @tolerant
 @given(length=st.integers(0, len(checked_bytes()) - 1))
 def test_a_truncated_file_is_refused_by_name(tmp_path: Path, length: int) -> None:
@@ -90,6 +92,7 @@ def test_a_truncated_file_is_refused_by_name(tmp_path: Path, length: int) -> Non
         read(tmp_path / "cut.parquet")
 
 
+@pytest.mark.fault(23)
 @tolerant
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
@@ -119,6 +122,7 @@ def test_a_footer_that_names_what_pyarrow_has_not_implemented_is_refused(tmp_pat
         read(tmp_path / "a.parquet")
 
 
+@pytest.mark.fault(24)
 def test_a_renamed_column_in_the_footer_is_noticed(tmp_path: Path) -> None:
     # The second copy of the schema is encoded, so that only the first is hit.
     (tmp_path / "a.parquet").write_bytes(checked_bytes().replace(b"step.id", b"stop.id"))
@@ -126,6 +130,7 @@ def test_a_renamed_column_in_the_footer_is_noticed(tmp_path: Path) -> None:
         read(tmp_path / "a.parquet")
 
 
+@pytest.mark.fault(26)
 def test_a_column_of_zeros_is_refused_by_its_size_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "zeros.parquet"
     pq.write_table(pa.table({"x": np.zeros(4_000_000)}), path)
@@ -134,6 +139,7 @@ def test_a_column_of_zeros_is_refused_by_its_size_in_memory(tmp_path: Path) -> N
         read(path, budget=10_000_000)
 
 
+@pytest.mark.fault(26)
 def test_a_long_text_repeated_is_refused_before_it_is_written_out(
     tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +176,7 @@ def test_an_extension_type_is_read_as_what_it_is_stored_as(tmp_path: Path) -> No
     assert found["y"].to_pylist() == ["a"]
 
 
+@pytest.mark.fault(37)
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["x", "x"])
     pq.write_table(twice, tmp_path / "a.parquet")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from gpucv.catalog.entries import CatalogEntry, DtypeSpec, GpuSpec, ModelSpec
-from gpucv.errors import DataError, StudyError, nearest
+from gpucv.errors import DataError, StudyError, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +63,7 @@ class NameIndex(Generic[Entry]):
         if entry is None:
             hint = nearest(_key(name), self._by_key)
             msg = (
-                f"unknown {self._kind} {name!r}{hint}; add it to the study as "
+                f"unknown {self._kind} {shown(name)}{hint}; add it to the study as "
                 f"[[catalog.{self._kind}s]]"
                 + (" (config = 'path/to/config.json')" if self._kind == "model" else "")
             )

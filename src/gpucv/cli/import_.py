@@ -30,6 +30,7 @@ FormatName = Literal[
     "blis",
     "llm-d",
     "fpm",
+    "csv",
 ]
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -45,7 +46,7 @@ def import_(
     ] = "keep",
     output: OutputOptions = OutputOptions(),
 ) -> int:
-    """Turn the files of another system into one parquet table.
+    """Turn the files of another system, or CSV tables, into one parquet table.
 
     otel: recordings of vLLM's scheduler (folders with a traces.json). otel-batches: every
     step of such a recording, rebuilt from its requests' journeys. otel-requests: its
@@ -53,21 +54,29 @@ def import_(
     (mlp.csv, attention.csv). splitwise: perf_model.csv. aiconfigurator: GEMM, attention
     and MoE latencies (*_perf.parquet). blis: defaults.yaml. llm-d: the latency
     predictor's samples (JSON lines). fpm: forward-pass metrics of Dynamo and vLLM (JSON
-    lines). Files are streamed, whatever their size; only CSV and YAML files are held
-    whole. A study may also name them directly; the table is read far sooner.
+    lines). csv: any table with a header line, as it stands. Files are streamed, whatever
+    their size; only those of vidur, splitwise and blis are held whole. A study may also name
+    them directly; the table is read far sooner.
 
     Examples
     --------
     gpucv import vidur profiles/ --out vidur.parquet
     gpucv import aiconfigurator gemm_perf.parquet -o gemm.parquet --repeats median
+    gpucv import csv measured.csv -o measured.parquet
     """
     from gpucv.catalog import load_catalog
     from gpucv.cli.output import print_json, say, tell_notes
-    from gpucv.traces import Importing, format_named, import_tables
+    from gpucv.cli.visible import visible
+    from gpucv.traces import Importing, format_named, import_csv, import_tables
+    from gpucv.traces.formats import refuse_repeats_kept
 
     with _progress(quiet=output.quiet) as on_progress:
-        how = Importing(format_named(format), load_catalog(), repeats, on_progress)
-        table = import_tables(sources, out, base=Path.cwd(), how=how)
+        if format == "csv":
+            refuse_repeats_kept([format], repeats)
+            table = import_csv(sources, out, base=Path.cwd(), on_progress=on_progress)
+        else:
+            how = Importing(format_named(format), load_catalog(), repeats, on_progress)
+            table = import_tables(sources, out, base=Path.cwd(), how=how)
     tell_notes(table.notes, quiet=output.quiet)
     if output.json:
         print_json({**asdict(table), "path": str(table.path), "format": format})
@@ -75,7 +84,7 @@ def import_(
         for source in table.sources:
             say(f"{source.rows:>12,} rows in {source.path}", quiet=output.quiet)
         say(f"{table.rows:>12,} rows in all", quiet=output.quiet)
-        print(table.path)
+        print(visible(str(table.path)))
     return 0
 
 

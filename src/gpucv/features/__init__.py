@@ -3,6 +3,7 @@
 from gpucv.features.contract import Availability, Feature, FeatureSet, WithTokens
 from gpucv.features.device import DeviceArrays, device_library, move_arrays
 from gpucv.features.sets import view_name
+from gpucv.features.suitability import check_features, empty_features
 from gpucv.features.table import (
     FeatureTable,
     build_features,
@@ -22,7 +23,9 @@ __all__ = [
     "baseline_of",
     "build_features",
     "build_table",
+    "check_features",
     "device_library",
+    "empty_features",
     "group_columns",
     "move_arrays",
     "reads_physics30",

@@ -14,6 +14,7 @@ from gpucv import schema
 from gpucv.errors import DataError, nearest
 from gpucv.features.device import device_library, move_arrays
 from gpucv.features.sets import sets_of
+from gpucv.features.suitability import must_serve_as_feature
 from gpucv.features.views import BLOCK_ROWS, plan_views, reads_physics30, speed_of_light
 from gpucv.frames import PandasColumns, to_host
 from gpucv.splits import GroupLabels, code_shapes, shape_key
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from gpucv.study import FeatureSpec, Study
 
 __all__ = ["FeatureTable", "build_features", "build_table", "group_columns", "required_columns"]
-
-_FLOAT32_EXACT = 2**24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +89,23 @@ class FeatureTable:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.y)
+
+    def release(self) -> None:
+        """Give the memory of the rows back; whoever holds the table finds it without any."""
+        empty = {
+            name: replace(labels, codes=labels.codes[:0].copy())
+            for name, labels in self.keys.items()
+        }
+        for name, value in (
+            ("X", np.empty((0, self.X.shape[1]), dtype=self.X.dtype)),
+            ("y", self.y[:0].copy()),
+            ("keys", empty),
+            ("step_id", self.step_id[:0].copy()),
+            ("sol_us", None),
+            ("device", None),
+            ("combined", {}),
+        ):
+            object.__setattr__(self, name, value)
 
     def view(self, name: str) -> tuple[int, ...]:
         """Return the columns of X that belong to a view; without views, all of them."""
@@ -168,7 +184,25 @@ def _in_order(frame: pd.DataFrame, study: Study) -> pd.DataFrame:
         frame = frame.assign(**{data.experiment: _joined(frame, group_columns(study))})
     if data.order_by not in frame.columns:
         frame = frame.assign(**{data.order_by: np.arange(len(frame))})
+    if _stands_in_order(frame[data.experiment], frame[data.order_by]):
+        return frame.reset_index(drop=True)
     return frame.sort_values([data.experiment, data.order_by], kind="stable", ignore_index=True)
+
+
+def _stands_in_order(experiment: pd.Series[Any], step: pd.Series[Any]) -> bool:
+    """Tell whether rows stand as sorting would put them, so that no second copy is made.
+
+    Only of recordings as categories, in the order of their text, and numbered steps.
+    """
+    if not isinstance(experiment.dtype, pd.CategoricalDtype) or step.dtype.kind not in "iuf":
+        return False
+    names, codes, steps = experiment.cat.categories, experiment.cat.codes, step.to_numpy()
+    if not names.is_monotonic_increasing or (len(codes) and codes.min() < 0):
+        return False
+    recording = codes.to_numpy()
+    rises = recording[1:] > recording[:-1]
+    follows = (recording[1:] == recording[:-1]) & (steps[1:] >= steps[:-1])
+    return bool((rises | follows).all())
 
 
 def _group_keys(frame: pd.DataFrame, study: Study) -> dict[str, GroupLabels]:
@@ -234,7 +268,7 @@ def _compute(
         if column not in frame.columns:
             msg = f"no feature column {column!r} in the data{nearest(column, frame.columns)}"
             raise DataError(msg)
-        _must_serve_as_feature(frame[column])
+        must_serve_as_feature(frame[column])
     names = (*(f.name for part in sets for f in part.features), *raw)
     X = columns.xp.empty((len(frame), len(names)), dtype=dtype)
     for place, block in columns.blocks(BLOCK_ROWS):
@@ -266,40 +300,6 @@ def _fill(
             values = block.numbers(column, float("nan")).astype(X.dtype)
             X[:, position] = xp.where(xp.isinf(values), float("nan"), values)
             position += 1
-
-
-def _must_serve_as_feature(column: pd.Series[Any]) -> None:
-    """Refuse text, and whole numbers that a tree's float32 would merge.
-
-    XGBoost keeps features as float32: clock readings and ids beyond 2**24 would
-    silently become equal. Whole numbers of which some are missing stand in a float64 column.
-    """
-    if not pd.api.types.is_numeric_dtype(column):
-        msg = (
-            f"feature column {column.name!r} holds {column.dtype}, not numbers; "
-            "encode it as numbers or hold it out as a group"
-        )
-        raise DataError(msg)
-    if column.notna().sum() == 0:
-        msg = f"feature column {column.name!r} is empty in all {len(column):,} rows; leave it out"
-        raise DataError(msg)
-    present = column.dropna()
-    are_integers = pd.api.types.is_integer_dtype(column) or len(present) < len(column)
-    if are_integers and _merged_by_float32(present):
-        msg = (
-            f"feature column {column.name!r} has integers up to {column.max():,.0f} that XGBoost's "
-            "float32 would merge; rescale it or leave it out (ids and clocks never help)"
-        )
-        raise DataError(msg)
-
-
-def _merged_by_float32(column: pd.Series[Any]) -> bool:
-    """Tell whether `column` holds whole numbers that differ, and would be equal as float32."""
-    magnitude = np.abs(column.to_numpy(dtype=np.float64))
-    if not (magnitude > _FLOAT32_EXACT).any() or (magnitude % 1 != 0).any():
-        return False
-    distinct = column[magnitude >= _FLOAT32_EXACT].unique()
-    return len(np.unique(np.asarray(distinct, dtype=np.float32))) < len(distinct)
 
 
 def _must_know_time(frame: pd.DataFrame, study: Study) -> None:

@@ -1,5 +1,6 @@
 """Tables of steps and measurements: readers, checks of the rows, and imports."""
 
+from gpucv.traces.csv_import import import_csv
 from gpucv.traces.formats import FORMATS, format_named
 from gpucv.traces.importing import ImportedTable, Importing, import_tables
 from gpucv.traces.provenance import Note, SourceFile
@@ -18,6 +19,7 @@ __all__ = [
     "check_rows",
     "derive_targets",
     "format_named",
+    "import_csv",
     "import_tables",
     "read_steps",
 ]

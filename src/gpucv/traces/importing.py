@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import StudyError, TraceError
-from gpucv.runs.layout import atomic_write_with
+from gpucv.runs.disk import atomic_write_with
 from gpucv.schema import MEASUREMENT_TABLE_SCHEMA, STEP_TABLE_SCHEMA
 from gpucv.traces.formats import Reading, Repeats, refuse_repeats_kept
 from gpucv.traces.formats.base import arrow_schema
@@ -25,10 +25,20 @@ if TYPE_CHECKING:
     from gpucv.traces.provenance import Note, SourceFile
     from gpucv.traces.sources import Source
 
+__all__ = [
+    "ImportedTable",
+    "Importing",
+    "Progress",
+    "RowGroups",
+    "import_tables",
+    "replace_table",
+    "silent",
+]
+
 _ROW_GROUP = 1 << 18
 """Rows written together: large enough to compress well, some 40 MB in memory."""
-
-__all__ = ["ImportedTable", "Importing", "Progress", "import_tables"]
+_ROW_GROUP_BYTES = 1 << 27
+"""Most that is held before it is written, where rows are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class Progress:
     bytes_total: int
 
 
-def _silent(progress: Progress) -> None:
+def silent(progress: Progress) -> None:
     """Tell no one."""
 
 
@@ -72,7 +82,7 @@ class Importing:
     format: Format
     catalog: Catalog
     repeats: Repeats = "keep"
-    on_progress: Callable[[Progress], None] = _silent
+    on_progress: Callable[[Progress], None] = silent
 
 
 def import_tables(
@@ -103,23 +113,36 @@ def import_tables(
     refuse_repeats_kept([how.format.name], how.repeats)
     sources, notes = find_sources(patterns, base, how.format.name)
     refuse_repeated_recordings(sources)
+    conversion = _Conversion(sources, how)
+    replace_table(out, sources, conversion.write)
+    read = tuple(conversion.files)
+    rows = sum(file.rows for file in read)
+    return ImportedTable(out, rows, read, (*notes, *gathered(conversion.notes)))
+
+
+def replace_table(out: Path, sources: Sequence[Source], write: Callable[[Path], None]) -> None:
+    """Let `write` make the table of `sources`; it is at `out` complete or not at all.
+
+    Raises
+    ------
+    StudyError
+        If `out` is one of the sources.
+    EnvironmentFaultError
+        If it cannot be written.
+    """
     for source in sources:
         if source.path.resolve() == out.resolve():
             msg = f"{out} is one of the files to import; name another file to write"
             raise StudyError(msg)
-    conversion = _Conversion(sources, how)
 
-    def write(beside: Path) -> None:
+    def clean(beside: Path) -> None:
         try:
-            conversion.write(beside)
+            write(beside)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
 
-    atomic_write_with(out, write)
-    read = tuple(conversion.files)
-    rows = sum(file.rows for file in read)
-    return ImportedTable(out, rows, read, (*notes, *gathered(conversion.notes)))
+    atomic_write_with(out, clean)
 
 
 class _Conversion:
@@ -140,7 +163,7 @@ class _Conversion:
         with pq.ParquetWriter(
             path, schema, compression="zstd", write_page_checksum=True, version="2.6"
         ) as writer:
-            groups = _RowGroups(writer)
+            groups = RowGroups(writer)
             for source in self._sources:
                 self._convert(source, groups)
             groups.flush()
@@ -149,7 +172,7 @@ class _Conversion:
                 raise TraceError(no_rows(names, self.notes))
             writer.add_key_value_metadata(self._metadata())
 
-    def _convert(self, source: Source, groups: _RowGroups) -> None:
+    def _convert(self, source: Source, groups: RowGroups) -> None:
         reading = Reading(self._how.catalog, self._how.repeats, self._advance)
         opened = self._how.format.open(source, reading)
         for batch in opened.batches():
@@ -172,13 +195,13 @@ class _Conversion:
         }
 
 
-class _RowGroups:
-    """Tables gathered until they fill a row group."""
+class RowGroups:
+    """Tables gathered until they fill a row group of a ``pyarrow.parquet.ParquetWriter``."""
 
     def __init__(self, writer: Any) -> None:
         self._writer = writer
         self._held: list[Any] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
 
     def add(self, batch: Any) -> None:
         """Take a table or record batch; write what has been gathered once it is enough."""
@@ -187,7 +210,8 @@ class _RowGroups:
         table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])
         self._held.append(table)
         self._rows += table.num_rows
-        if self._rows >= _ROW_GROUP:
+        self._bytes += table.nbytes
+        if self._rows >= _ROW_GROUP or self._bytes >= _ROW_GROUP_BYTES:
             self.flush()
 
     def flush(self) -> None:
@@ -197,4 +221,4 @@ class _RowGroups:
         if self._held:
             # One dictionary per column: a row group has only one.
             self._writer.write_table(pa.concat_tables(self._held).unify_dictionaries())
-        self._held, self._rows = [], 0
+        self._held, self._rows, self._bytes = [], 0, 0

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gpucv.errors import TraceError
 from gpucv.schema import Column, columns_by_name
+from gpucv.traces.memory import give_arrow_memory_back
 from gpucv.traces.piece import one_line
 from gpucv.traces.provenance import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gpucv.traces.memory import MemoryBudget
     from gpucv.traces.piece import Piece
 
-__all__ = ["frame_of", "join", "whole_numbers"]
+__all__ = ["as_types", "frame_of", "join", "settled_types", "whole_numbers"]
 
 _EXACT_IN_FLOAT64 = 2**53
 
@@ -46,31 +47,57 @@ def join(pieces: Sequence[Piece]) -> tuple[dict[str, Any], tuple[Note, ...]]:
     """
     import pyarrow as pa
 
-    names = list(dict.fromkeys(name for piece in pieces for name in piece.table.column_names))
-    contract = columns_by_name()
+    types = settled_types(pieces)
+    cast = [as_types(piece, types) for piece in pieces]
     columns: dict[str, Any] = {}
     gaps: list[str] = []
-    for name in names:
-        kind = _kind(name, pieces, contract.get(name))
-        chunks: list[Any] = []
+    for name, kind in types.items():
+        chunks = [chunk for each in cast for chunk in each.pop(name).chunks]
+        columns[name] = pa.chunked_array(chunks, kind)
         lacking = [
             piece for piece in pieces if not piece.whole and name not in piece.table.column_names
         ]
-        for piece in pieces:
-            if name in piece.table.column_names:
-                cast = _cast(piece, name, kind)
-                if name in contract and contract[name].dtype == "int64":
-                    _refuse_fractions(piece, name, cast)
-                chunks += cast.chunks
-            else:
-                chunks.append(pa.nulls(piece.table.num_rows, kind))
-        columns[name] = pa.chunked_array(chunks, kind)
         if lacking and columns[name].null_count < len(columns[name]):
             gaps.append(f"{one_line(repr(name), 60)} in {len(lacking)}")
     if not gaps:
         return columns, ()
     message = f"of {len(pieces)} files, these columns are missing: {one_line(', '.join(gaps), 300)}"
     return columns, (Note("column_missing", message, len(gaps), "info"),)
+
+
+def settled_types(pieces: Sequence[Piece]) -> dict[str, Any]:
+    """Return the Arrow type of each column of the pieces' tables, in order of appearance.
+
+    Raises
+    ------
+    TraceError
+        If sources disagree on a column's kind, or with a step table's.
+    """
+    names = dict.fromkeys(name for piece in pieces for name in piece.table.column_names)
+    contract = columns_by_name()
+    return {name: _kind(name, pieces, contract.get(name)) for name in names}
+
+
+def as_types(piece: Piece, types: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a source's columns as `types`, exactly; a column it lacks is null.
+
+    Raises
+    ------
+    TraceError
+        If a value is not of its column's type, such as a count with a fraction.
+    """
+    import pyarrow as pa
+
+    contract = columns_by_name()
+    columns = {}
+    for name, kind in types.items():
+        if name not in piece.table.column_names:
+            columns[name] = pa.chunked_array([pa.nulls(piece.table.num_rows, kind)])
+            continue
+        columns[name] = _cast(piece, name, kind)
+        if name in contract and contract[name].dtype == "int64":
+            _refuse_fractions(piece, name, columns[name])
+    return columns
 
 
 def _family(kind: Any) -> str:
@@ -218,6 +245,7 @@ def frame_of(
     notes: list[Note] = []
     for name in list(columns):
         column = columns.pop(name)
+        give_arrow_memory_back()
         if labels == "category" and pt.is_dictionary(column.type):
             labelled = column.unify_dictionaries().to_pandas().array
             # In order of their text: sorting rows by the categories is sorting by the text.
@@ -229,6 +257,8 @@ def frame_of(
         if column.null_count and _beyond_float64(column):
             message = f"{one_line(repr(name))} has gaps and values beyond 2^53, which are rounded"
             notes.append(Note("rounded", message, column.null_count, "warning"))
+    column = None
+    give_arrow_memory_back()
     return pd.DataFrame(arrays, index=pd.RangeIndex(rows), copy=False), tuple(notes)
 
 

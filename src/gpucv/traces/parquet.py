@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gpucv.errors import EnvironmentFaultError, TraceError
 from gpucv.runs.layout import sha256_of
 from gpucv.schema import MEASUREMENT_TABLE_SCHEMA, STEP_TABLE_SCHEMA
+from gpucv.traces.parquet_chunks import refuse_shared_bytes
 from gpucv.traces.piece import Piece, one_line
 from gpucv.traces.provenance import Note, SourceFile
 
@@ -98,6 +99,7 @@ def open_parquet(path: Path, name: str) -> Any:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             _check_schema(name, schema, dict(file.metadata.metadata or {}))
+        refuse_shared_bytes(path)
         text = [field.name for field in schema if is_text(field.type)]
         return pq.ParquetFile(path, read_dictionary=text, page_checksum_verification=True)
 
@@ -139,6 +141,9 @@ def refusing_damage(name: str) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else error
         msg = f"cannot read {name}: {reason}"
         raise EnvironmentFaultError(msg) from error
+    except UnicodeEncodeError as error:
+        msg = f"cannot read {name}: its path is no text in UTF-8; rename it, or set LC_ALL=C.UTF-8"
+        raise EnvironmentFaultError(msg) from error
     except (OSError, ValueError, KeyError, NotImplementedError, OverflowError) as error:
         # pyarrow's own errors derive from these; a failed page checksum is an OSError, and a
         # damaged type or codec in the footer reads as one that pyarrow has not implemented.
@@ -148,10 +153,10 @@ def refusing_damage(name: str) -> Iterator[None]:
 
 
 def _check_schema(name: str, schema: Any, keys: dict[bytes, bytes]) -> None:
-    """Compare names and kinds with the second copy that Arrow writers leave.
+    """Compare names and types with the second copy that Arrow writers leave.
 
-    Page checksums do not cover the footer: a flipped bit there could rename a column, or
-    turn it into one that is passed over.
+    Page checksums do not cover the footer: a flipped bit there could rename a column, turn
+    it into one that is passed over, or read its numbers as others.
     """
     import pyarrow as pa
 
@@ -159,7 +164,7 @@ def _check_schema(name: str, schema: Any, keys: dict[bytes, bytes]) -> None:
     if kept is None:
         return
     second = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(kept)))
-    columns = [{(field.name, _kind(field.type)) for field in each} for each in (schema, second)]
+    columns = [{(field.name, _stored(field.type)) for field in each} for each in (schema, second)]
     if columns[0] != columns[1]:
         odd = sorted({column for column, _ in columns[0] ^ columns[1]})
         msg = f"{name} is damaged: its two lists of columns differ in {one_line(odd, 100)}"
@@ -208,6 +213,23 @@ def _kind(kind: Any) -> Literal["text", "value", "other"]:
     kind = kind.value_type if pt.is_dictionary(kind) else kind
     bare = pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
     return "other" if bare or pt.is_nested(kind) else "value"
+
+
+def _stored(kind: Any) -> str:
+    """Return what a type is stored as: one word for those that parquet does not tell apart."""
+    import pyarrow as pa
+    import pyarrow.types as pt
+
+    if (rough := _kind(kind)) != "value":
+        return rough
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    kind = kind.value_type if pt.is_dictionary(kind) else kind
+    if pt.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    if pt.is_temporal(kind):
+        return str(kind).partition("[")[0].rstrip("0123456789")
+    # Version 1.0 of the format has no unsigned numbers of 32 bits.
+    return "int64" if kind == pa.uint32() else str(kind)
 
 
 def _bytes_in_memory(metadata: Any, schema: Any, names: list[str]) -> int:

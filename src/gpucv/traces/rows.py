@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-__all__ = ["check_rows"]
+__all__ = ["check_rows", "no_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,24 @@ def _check_columns(frame: pd.DataFrame, target: str, labels: Sequence[str]) -> N
             msg = f"no column {name!r} in the step table{nearest(name, map(str, frame.columns))}"
             raise TraceError(msg)
     if not pd.api.types.is_numeric_dtype(frame[target].dtype):
-        example = one_line(repr(frame[target].iloc[0])) if len(frame) else "nothing"
-        msg = f"target {target!r} holds {example}, which is no number; name another target"
+        found = no_number(frame[target])
+        msg = f"target {target!r} holds {found}, which is no number; mend it or name another target"
         raise TraceError(msg)
+
+
+def no_number(column: pd.Series[Any]) -> str:
+    """Return the first value of a column that is no number, and its row.
+
+    A number with a decimal comma is text, and so is a whole column with one word in it.
+    """
+    import pandas as pd
+
+    if not len(column):
+        return "nothing"
+    numbers = pd.to_numeric(column.astype("string"), errors="coerce")
+    odd = (numbers.isna() & column.notna()).to_numpy(dtype=bool)
+    row = int(odd.argmax())
+    return f"{one_line(repr(column.iloc[row]), 60)} in row {row + 1:,}"
 
 
 def _target_faults(frame: pd.DataFrame, target: str) -> list[_Fault]:
@@ -177,7 +192,10 @@ def _value(frame: pd.DataFrame, column: str, position: int) -> str:
 
 def _dropped(frame: pd.DataFrame, fault: _Fault) -> Note:
     count = int(fault.rows.sum())
-    message = f"dropped {count:,} of {len(frame):,} rows with {fault.what}"
+    message = (
+        f"dropped {count:,} of {len(frame):,} rows with {fault.what} "
+        f"(first: {_first(frame, fault)})"
+    )
     return Note(f"dropped_{fault.code}", message, count, "warning")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from gpucv.errors import EnvironmentFaultError, StudyError, nearest
+from gpucv.machine import expanded
 from gpucv.traces.piece import one_line
 from gpucv.traces.provenance import Note
 
@@ -293,13 +294,13 @@ def _match(pattern: str, base: Path) -> tuple[list[tuple[Path, str]], bool]:
     if not pattern.strip():
         msg = "an empty name stands among the step tables; name a file, folder or glob"
         raise StudyError(msg)
-    expanded = str(Path(pattern).expanduser()) if pattern.startswith("~") else pattern
-    path = base / expanded
+    named = str(expanded(pattern)) if pattern.startswith("~") else pattern
+    path = base / named
     if os.path.lexists(path):
         return [(path, pattern)], False
-    if glob.has_magic(expanded):
+    if glob.has_magic(named):
         # pathlib's own glob refuses absolute patterns and keeps no order.
-        names = sorted(glob.glob(expanded, root_dir=base, recursive=True))  # noqa: PTH207
+        names = sorted(glob.glob(named, root_dir=base, recursive=True))  # noqa: PTH207
         if names:
             return [(base / name, name) for name in names], True
         msg = f"{pattern!r} matches nothing in {base}"

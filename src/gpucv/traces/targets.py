@@ -52,6 +52,7 @@ class _Pairs:
     cycle: NDArray[np.float64]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of an infinite clock or count nothing follows
 def derive_targets(
     frame: pd.DataFrame, experiment: str = EXPERIMENT, order_by: str = STEP_ID
 ) -> tuple[pd.DataFrame, tuple[Note, ...]]:

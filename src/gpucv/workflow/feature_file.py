@@ -67,5 +67,7 @@ def write_features(loaded: LoadedStudy, out: Path, limit: int | None = None) -> 
         ],
         axis=1,
     )
-    atomic_write_with(out, lambda beside: table.to_parquet(beside, index=False))
+    atomic_write_with(
+        out, lambda beside: table.to_parquet(beside, index=False, write_page_checksum=True)
+    )
     return WrittenFeatures(len(table), names, rows.notes)

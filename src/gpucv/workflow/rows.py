@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import DataError, SplitError, StudyError, TraceError, shown
-from gpucv.features import group_columns, reads_physics30, required_columns, work_columns
+from gpucv.features import (
+    check_features,
+    group_columns,
+    reads_physics30,
+    required_columns,
+    work_columns,
+)
 from gpucv.features.physics30 import INPUT_COLUMNS, STUDY_GPU
 from gpucv.schema import (
     CYCLE_US,
@@ -25,6 +31,7 @@ from gpucv.schema import (
 )
 from gpucv.traces import Note, ReadOptions, SourceFile, check_rows, derive_targets, read_steps
 from gpucv.traces.audit import Audit, AuditScope, audit_table, below_floor
+from gpucv.traces.piece import one_line
 from gpucv.workflow.selection import first_steps, sampled, selected
 
 if TYPE_CHECKING:
@@ -94,6 +101,7 @@ def read_rows(loaded: LoadedStudy, limit: int | None = None) -> StudyRows:
     notes += derived
     frame = selected(frame, data.where)
     _must_have_groups(frame, study)
+    groups = {column: {*frame[column].dropna().unique()} for column in group_columns(study)}
     assumed = assumed_gpu(frame)
     if reads_physics30(study) and GPU not in frame.columns:
         message = f"the data has no column {GPU!r}: physics-30 takes {STUDY_GPU}, as published"
@@ -109,6 +117,8 @@ def read_rows(loaded: LoadedStudy, limit: int | None = None) -> StudyRows:
     notes += [*row_notes, *dropped]
     frame, drawn = sampled(frame, study)
     notes += drawn
+    notes += _groups_gone(groups, frame)
+    notes += check_features(frame, study.features.columns)
     notes += _absent_columns(frame) if reads_physics30(study) else []
     if limit is not None:
         frame, note = first_steps(frame, study, limit)
@@ -319,6 +329,20 @@ def _absent_columns(frame: pd.DataFrame) -> list[Note]:
         raise DataError(msg)
     message = f"the data lacks {', '.join(absent)}: read as 0, as published"
     return [Note("columns_absent", message, len(absent), "warning")]
+
+
+def _groups_gone(before: dict[str, set[Any]], after: pd.DataFrame) -> list[Note]:
+    """Tell of groups of which no row is left: they have no fold, and enter no average."""
+    notes = []
+    for column, groups in before.items():
+        gone = sorted(groups - {*after[column].unique()}, key=str)
+        if gone:
+            named = one_line(", ".join(map(str, gone)), 200)
+            message = (
+                f"{len(gone)} of the groups of {column!r} have no row left, and no fold: {named}"
+            )
+            notes.append(Note("group_gone", message, len(gone), "warning"))
+    return notes
 
 
 def _must_have_groups(frame: pd.DataFrame, study: Study) -> None:

@@ -137,7 +137,7 @@ def floors_us(subject: Subject) -> tuple[NDArray[np.float64], dict[str, float], 
             unknown[f"model {subject.shown(model)} is not in the catalog"] = None
         elif sheet is None:
             unknown[f"GPU {subject.shown(gpu or subject.scope.default_gpu)} is not known"] = None
-        elif not isinstance(tp, int | float | np.number) or not tp >= 1:
+        elif not isinstance(tp, int | float | np.number) or not 1 <= tp < 2**31:
             unknown[f"tp {subject.shown(tp)} is no number of GPUs"] = None
         elif spec.is_moe and of.get(MOE_TP) not in (None, tp):
             split = f"{MOE_TP} {subject.shown(of[MOE_TP])}, tp {tp:g}"

@@ -31,12 +31,16 @@ FEWEST_ROWS = 20
 
 
 def pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Return Pearson's r of two arrays without NaN; NaN where either is constant."""
+    """Return Pearson's r of two arrays without NaN; NaN where either is constant.
+
+    NaN, too, where their squares are beyond float64.
+    """
     if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
         return float("nan")
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 0 else float("nan")
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers whose squares have no float64
+        x, y = x - x.mean(), y - y.mean()
+        scale = float(np.sqrt((x @ x) * (y @ y)))
+        return float(x @ y) / scale if 0 < scale < np.inf else float("nan")
 
 
 def follows_queue(subject: Subject, target: str) -> Judgement | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gpucv.errors import TraceError
 from gpucv.traces.audit.clones import clones
 from gpucv.traces.audit.constants import constant_features
@@ -53,6 +55,8 @@ _OF_A_TARGET: tuple[Callable[[Subject, str], list[Finding]], ...] = (
 )
 
 
+# Absurd values overflow on their way to figures; what they give is no number, and told as such.
+@np.errstate(over="ignore", invalid="ignore")
 def audit_table(
     frame: pd.DataFrame,
     catalog: Catalog,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Field", "numbers", "texts"]
 
-_LARGEST = sys.float_info.max
+_LARGEST = 1e300
+"""With room for a change of unit; what is measured is far smaller."""
 _LARGEST_COUNT = 2**53
 """Every whole number up to here is also a float64, which is what features are made of."""
 
@@ -101,7 +101,7 @@ def _fault(record: dict[str, Any], field: Field) -> str:
     if type(value) not in {int, float}:
         fault = ", not a number; mend or remove that line"
     elif not abs(value) <= _LARGEST:  # NaN is not <= either
-        fault = ", no finite number; mend or remove that line"
+        fault = ", no finite number that is measured; mend or remove that line"
     elif value < 0:
         fault = ", below zero; mend or remove that line"
     elif field.share and value > 1:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ParquetColumns", "codes_of", "nulls_for_nan"]
 
 _LARGEST_COUNT = 2**53
+_LARGEST_TIME = 1e300
 """Whole numbers up to here are exact as float64, which is what features are made of."""
 
 
@@ -67,7 +68,8 @@ class ParquetColumns:
             If a value is missing, no number, infinite or negative.
         """
         values = self._numbers(column).astype(np.float64)
-        self._refuse(column, ~np.isfinite(values), "no finite time")
+        # Larger ones leave no room for another unit.
+        self._refuse(column, ~(np.abs(values) <= _LARGEST_TIME), "no finite time")
         self._refuse(column, values < 0, "negative")
         return values
 

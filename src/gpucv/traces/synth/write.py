@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpucv.errors import EnvironmentFaultError, StudyError
-from gpucv.runs.layout import atomic_write_with
+from gpucv.runs.disk import atomic_write_with
 from gpucv.schema import STEP_TABLE_SCHEMA
 from gpucv.traces.parquet import SCHEMA_KEY, SYNTHETIC_KEY
 from gpucv.traces.synth.content import ContentDigest

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gpucv.errors import TraceError, nearest
+from gpucv.errors import TraceError, nearest, shown
 from gpucv.schema import ENGINE, ENGINE_VERSION, GPU, GROUP_COLUMNS, MODEL, TP, Column
 from gpucv.traces.names import catalog_name
 from gpucv.traces.piece import one_line
@@ -211,8 +211,11 @@ def _coefficients(row: dict[str, Any]) -> list[float]:
 def _other_fields(entry: dict[Any, Any], known: set[str]) -> str | None:
     """Return the fields of other names as JSON text, None if there are none."""
     other = {str(key): value for key, value in entry.items() if key not in known}
-    return json.dumps(other, default=str, skipkeys=True) if other else None
+    try:
+        return json.dumps(other, default=str, skipkeys=True) if other else None
+    except ValueError:  # a loop of aliases, or a number of more digits than Python writes
+        return json.dumps(shown(other))
 
 
 def _told(value: Any) -> str:
-    return one_line(repr(value), 60)
+    return one_line(shown(value), 60)

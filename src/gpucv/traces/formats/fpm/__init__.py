@@ -49,7 +49,7 @@ def _is_database(path: Path) -> bool:
 
     try:
         return len(MARKS.intersection(pq.read_schema(path).names)) >= len(MARKS) - 1
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):  # ValueError: names that are no text
         return path.name.startswith("fpm_forward")
 
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpucv.errors import EnvironmentFaultError, TraceError
+from gpucv.errors import EnvironmentFaultError, TraceError, shown
 from gpucv.traces.piece import one_line
 from gpucv.traces.provenance import Note
 from gpucv.traces.sources import TRACE_FILE
@@ -175,7 +175,7 @@ def _text(config: dict[str, Any], key: str, name: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value.strip():
-        msg = f"{name}: {key} in {_CONFIG} is {one_line(repr(value))}, not a name"
+        msg = f"{name}: {key} in {_CONFIG} is {shown(value)}, not a name"
         raise TraceError(msg)
     return value.strip()
 
@@ -184,8 +184,8 @@ def _positive(config: dict[str, Any], key: str, name: str) -> int | None:
     value = config.get(key)
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        msg = f"{name}: {key} in {_CONFIG} is {one_line(repr(value))}, not a whole number above 0"
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
+        msg = f"{name}: {key} in {_CONFIG} is {shown(value)}, not a whole number above 0"
         raise TraceError(msg)
     return value
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "BENCHMARK_SCHEMA",
     "CYCLE_US",
     "EXPERIMENT_COLUMNS",
     "GROUP_COLUMNS",
@@ -40,6 +41,8 @@ PROTOCOL = 1
 """Version of how a fold is made and scored; raised whenever equal inputs give other results."""
 RUN_SCHEMA = 1
 """Version of the run folder and every file in it."""
+BENCHMARK_SCHEMA = 1
+"""Version of the files under ``bench/results``."""
 STEP_TABLE_SCHEMA = 1
 """Version of the step table, kept in the parquet metadata as ``gpucv.step_table``."""
 

@@ -101,6 +101,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801
         with np.errstate(all="ignore"):
             return ndarray(self.bare.astype(dtype, copy=copy))
 
+    def reshape(self, *shape: int) -> ndarray:
+        return ndarray(self.bare.reshape(*shape))
+
     def take(self, indices: Any, axis: int | None = None) -> ndarray:
         return ndarray(self.bare.take(_index(indices), axis=axis))
 

@@ -44,7 +44,7 @@ def test_every_other_default_is_xgboosts_own() -> None:
 
 def test_every_parameter_is_one_that_xgboost_knows() -> None:
     known = set(inspect.signature(xgboost.XGBModel.__init__).parameters)
-    assert set(GbdtParams.model_fields) <= known
+    assert set(GbdtParams.model_fields) - {"cuts"} <= known
 
 
 @pytest.mark.parametrize("name", list(_registry()))

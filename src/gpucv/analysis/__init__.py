@@ -10,6 +10,7 @@ from gpucv.analysis.conformal import (
 )
 from gpucv.analysis.domain_error import ScoreBin, error_by_score
 from gpucv.analysis.donors import DONOR_COLUMNS, DonorSummary, summarise_donors
+from gpucv.analysis.error_by_round import LEARNING_CURVE_COLUMNS
 from gpucv.analysis.errors import ERROR_COLUMNS, error_table, part_means, scale_factor
 from gpucv.analysis.explanations import EXPLANATION_COLUMNS, MEASURES, measure_ranks
 from gpucv.analysis.failure import (
@@ -81,6 +82,7 @@ __all__ = [
     "INTERVAL_COLUMNS",
     "LATER_FOLD_COLUMNS",
     "LEADERBOARD_COLUMNS",
+    "LEARNING_CURVE_COLUMNS",
     "LEVELS",
     "MEASURES",
     "METRICS",

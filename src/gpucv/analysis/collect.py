@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gpucv.analysis.donors import DONOR_COLUMNS
+from gpucv.analysis.error_by_round import LEARNING_CURVE_COLUMNS, learning_curve_rows
 from gpucv.analysis.explanations import EXPLANATION_COLUMNS
 from gpucv.analysis.failure import OUTSIDE_COLUMNS
 from gpucv.analysis.few_shot import FEW_SHOT_COLUMNS, NEXT_ROW_COLUMNS
@@ -64,6 +65,7 @@ def collect_tables(records: Sequence[FoldRecord]) -> StudyTables:
         explanations=_frame_of_some(
             records, lambda record: record.explanations, EXPLANATION_COLUMNS
         ),
+        learning_curves=_frame_of_some(records, learning_curve_rows, LEARNING_CURVE_COLUMNS),
     )
 
 

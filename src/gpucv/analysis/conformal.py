@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpucv.analysis.bootstrap import mean_intervals
+from gpucv.analysis.fold_rows import rows_by
+from gpucv.splits import GroupLabels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,15 +102,17 @@ def calibrated_quantiles(
     """
     n = len(groups)
     may = ~np.eye(n, dtype=bool) if calibrates is None else calibrates
-    owner = np.repeat(np.arange(n), [len(scores) for scores in groups])
+    owner = np.repeat(np.arange(n, dtype=np.int32), [len(scores) for scores in groups])
     scores = np.concatenate(groups)
     order = np.argsort(scores, kind="stable")
     owner, scores = owner[order], np.append(scores[order], np.inf)
+    del order  # of many rows, as large as the scores
     share = np.array([1 / (len(each) + 1) for each in groups])
     quantiles = np.full((n, len(levels)), np.nan)
     for group in np.flatnonzero(may.any(axis=1)):
         weights = np.where(may[group], share, 0.0) / may[group].sum()
-        below = np.cumsum(weights[owner])
+        below = weights[owner]
+        np.cumsum(below, out=below)
         # Rounding of the sum must not push a level that is reached exactly to the next score.
         quantiles[group] = scores[np.searchsorted(below, np.array(levels) - 1e-9)]
     return quantiles
@@ -131,78 +135,96 @@ def coverage_table(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    measured = predictions[predictions["actual"] > 0]
     rows: list[dict[str, Any]] = []
-    for named, group in measured.groupby(list(_FORMULATION), sort=False, observed=True):
-        of = dict(zip(_FORMULATION, map(str, named), strict=True))
+    by = rows_by(predictions, _FORMULATION)
+    for named, at in by.items():
+        of = dict(zip(_FORMULATION, named, strict=True))
+        # Many rows are not copied for nothing: most tables hold one formulation.
+        group = predictions if len(by) == 1 else predictions.iloc[at]
+        if not (usable := group["actual"].to_numpy() > 0).all():
+            group = group[usable]
         rows += [of | row for row in _of_scheme(group)]
     return pd.DataFrame(rows, columns=list(COVERAGE_COLUMNS))
 
 
 def _of_scheme(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    holdouts, codes = np.unique(rows["holdout"].to_numpy(str), return_inverse=True)
+    holdouts, codes = _coded(rows["holdout"])
     if len(holdouts) < 2:
         return []
     actual, predicted = (rows[name].to_numpy(np.float64) for name in ("actual", "predicted"))
-    scores = conformal_scores(actual, predicted)
+    scores, phases = conformal_scores(actual, predicted), _phases(rows)
     may = _apart(rows, codes, len(holdouts))
-    reach = _reaches(scores, codes, _phases(rows), may)
-    with np.errstate(over="ignore", invalid="ignore"):
-        factor = np.exp(reach)
-        width = np.maximum(predicted, 0.0)[:, None] * (factor - 1 / factor)
-    inside = scores[:, None] <= reach
+    reaches = _reaches(scores, codes, phases, may)
     found = []
-    for code in dict.fromkeys(codes.tolist()):
+    for code in codes[np.sort(np.unique(codes, return_index=True)[1])]:
         at = codes == code
+        reach = reaches[phases[at], code]
+        inside = (scores[at][:, None] <= reach).mean(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            factor = np.exp(reach)
+            width = np.maximum(predicted[at], 0.0)[:, None] * (factor - 1 / factor)
         calibrated = may[code].any()
         for index, level in enumerate(LEVELS):
             found.append(
                 {
                     **{"holdout": holdouts[code], "level": level, "n_test": int(at.sum())},
                     "n_calibrating": int(may[code].sum()),
-                    "coverage": float(inside[at, index].mean()) if calibrated else np.nan,
-                    "factor": float(np.median(factor[at, index])),
-                    "median_width": float(np.median(width[at, index])),
+                    "coverage": float(inside[index]) if calibrated else np.nan,
+                    "factor": float(np.median(factor[:, index])),
+                    "median_width": float(np.median(width[:, index])),
                 }
             )
     return found
 
 
-def _phases(rows: pd.DataFrame) -> NDArray[np.int64]:
+def _coded(column: pd.Series[Any]) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the distinct texts of a column, sorted, and each row's place among them."""
+    labels = GroupLabels.from_values(column)
+    return list(labels.names), labels.codes
+
+
+def _phases(rows: pd.DataFrame) -> NDArray[np.int8]:
     """Return a number for each row's phase; one for all where none is known."""
     import pandas as pd
 
     if "phase" not in rows.columns:
-        return np.zeros(len(rows), dtype=np.int64)
-    return pd.factorize(rows["phase"], use_na_sentinel=False)[0].astype(np.int64)
+        return np.zeros(len(rows), dtype=np.int8)
+    return pd.factorize(rows["phase"], use_na_sentinel=False)[0].astype(np.int8)
 
 
 def _reaches(
     scores: NDArray[np.float64],
-    codes: NDArray[np.int64],
-    phases: NDArray[np.int64],
+    codes: NDArray[np.int32],
+    phases: NDArray[np.int8],
     may: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return each row's quantiles, from rows of its phase (Mondrian) in the other groups.
+    """Return the quantiles of each phase and group, shape (n_phases, n_groups, n_levels).
 
-    A phase that no other group has is calibrated on all their rows.
+    From rows of that phase (Mondrian) in the other groups. A phase that no other group has is
+    calibrated on all their rows.
     """
+    kinds = range(int(phases.max(initial=0)) + 1)
     everything = [scores[codes == code] for code in range(len(may))]
-    reach = calibrated_quantiles(everything, LEVELS, may)[codes]
-    kinds = np.unique(phases)
+    whole = calibrated_quantiles(everything, LEVELS, may)
+    reaches = np.stack([whole for _ in kinds])
     for phase in kinds if len(kinds) > 1 else ():
         members = [scores[(codes == code) & (phases == phase)] for code in range(len(may))]
         has_some = np.array([len(each) > 0 for each in members])
         quantiles = calibrated_quantiles(members, LEVELS, may & has_some)
-        at = (phases == phase) & ~np.isnan(quantiles[codes, 0])
-        reach[at] = quantiles[codes[at]]
-    return reach
+        known = ~np.isnan(quantiles[:, 0])
+        reaches[phase, known] = quantiles[known]
+    return reaches
 
 
-def _apart(rows: pd.DataFrame, codes: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+def _apart(rows: pd.DataFrame, codes: NDArray[np.int32], n: int) -> NDArray[np.bool_]:
     """Return which folds test no row in common: several groups held out at once may share one."""
-    _, recording = np.unique(rows["experiment_id"].to_numpy(str), return_inverse=True)
-    step = rows["step_id"].to_numpy()
+    recordings, recording = _coded(rows["experiment_id"])
+    tested = np.zeros((len(recordings), n), dtype=bool)
+    tested[recording, codes] = True
+    # Only a recording that several folds test can have such a row: mostly there is none.
+    at = np.flatnonzero((tested.sum(axis=1) > 1)[recording])
+    recording, codes = recording[at], codes[at]
+    step = rows["step_id"].to_numpy()[at]
     order = np.lexsort((step, recording))
     recording, step, codes = recording[order], step[order], codes[order]
     apart = ~np.eye(n, dtype=bool)

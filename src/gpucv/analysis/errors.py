@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gpucv.analysis.fold_rows import rows_by
 from gpucv.schema import PHASES
 
 if TYPE_CHECKING:
@@ -69,20 +70,15 @@ def error_table(predictions: pd.DataFrame) -> pd.DataFrame:
     measured, predicted = (predictions[name].to_numpy(float) for name in ("actual", "predicted"))
     phase = _phase_codes(predictions)
     outside = predictions["outside"].to_numpy(float) if "outside" in predictions else None
-    groups = predictions.groupby(list(_FOLD), sort=False, observed=True)
-    fold, keys = groups.ngroup().to_numpy(), list(groups.groups)
-    order = np.argsort(fold, kind="stable")
-    starts = np.flatnonzero(np.diff(fold[order], prepend=-1))
-    for here in np.split(order, starts[1:]) if len(order) else []:
+    for named, here in rows_by(predictions, _FOLD).items():
         at = here[measured[here] != 0]
-        named = dict(zip(_FOLD, map(str, keys[fold[here[0]]]), strict=True))
         parts = _parts(
             measured[at],
             predicted[at],
             None if phase is None else phase[at],
             None if outside is None else outside[at],
         )
-        rows += [named | part for part in parts]
+        rows += [dict(zip(_FOLD, named, strict=True)) | part for part in parts]
     return pd.DataFrame(rows, columns=list(ERROR_COLUMNS)).astype(
         {
             name: {"text": str, "count": np.int64}.get(kind, np.float64)

@@ -53,8 +53,16 @@ class Gate:
         return self.metric in _TIMES
 
 
-def parse_gate(text: str) -> Gate:
+def parse_gate(
+    text: str, errors: Sequence[str] = COMPARED_METRICS, times: Sequence[str] = _TIMES
+) -> Gate:
     """Read ``METRIC:+N%`` (percent of the baseline) or ``METRIC:+N`` (percentage points).
+
+    Parameters
+    ----------
+    text : str
+    errors, times : sequence of str
+        What may be gated: errors in percent or in points, times in percent alone.
 
     Raises
     ------
@@ -62,7 +70,7 @@ def parse_gate(text: str) -> Gate:
         If it is neither, or a time is to be compared in points.
     """
     metric, colon, given = text.partition(":")
-    known = (*COMPARED_METRICS, *_TIMES)
+    known = (*errors, *times)
     if metric not in known:
         raise StudyError(
             f"--fail {shown(text)}: {shown(metric)} is none of {', '.join(known)}"
@@ -72,9 +80,9 @@ def parse_gate(text: str) -> Gate:
     if not colon or form is None:
         raise StudyError(
             f"--fail {shown(text)}: write how much worse it may be, as {metric}:+2%"
-            + ("" if metric in _TIMES else f" of the baseline or {metric}:+0.5 points")
+            + ("" if metric in times else f" of the baseline or {metric}:+0.5 points")
         )
-    if metric in _TIMES and not form[2]:
+    if metric in times and not form[2]:
         raise StudyError(f"--fail {shown(text)}: times compare in percent: {text}%")
     return Gate(text, metric, float(form[1]), bool(form[2]))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpucv.analysis.blocks import cell_sums, resampled_sums
 from gpucv.analysis.bootstrap import mean_intervals
+from gpucv.analysis.fold_rows import rows_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +69,7 @@ def interval_table(folds: pd.DataFrame, predictions: pd.DataFrame | None) -> pd.
     """
     import pandas as pd
 
-    found = {} if predictions is None else _rows_by_fold(predictions)
+    found = {} if predictions is None else rows_by(predictions, _FOLD)
     steps = None if predictions is None else _numbers(predictions)
     rows: list[dict[str, Any]] = []
     named = [name for name in _FOLD if name != "holdout"]
@@ -155,12 +156,6 @@ def _metrics(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _rows_by_fold(predictions: pd.DataFrame) -> dict[tuple[str, ...], NDArray[np.int64]]:
-    """Return the positions of each fold's rows."""
-    groups: Mapping[Any, Any] = predictions.groupby(list(_FOLD), sort=False, observed=True).indices
-    return {tuple(map(str, key)): np.asarray(at) for key, at in groups.items()}
-
-
 def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return what the intervals need of each row, recordings as numbers.
 
@@ -170,7 +165,7 @@ def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     codes, _ = pd.factorize(predictions["experiment_id"])
-    return predictions[["step_id", "actual", "predicted"]].assign(recording=codes)
+    return predictions[["step_id", "actual", "predicted"]].assign(recording=codes.astype(np.int32))
 
 
 def _of_fold(fold: Mapping[Any, Any], rows: pd.DataFrame) -> dict[str, Any]:

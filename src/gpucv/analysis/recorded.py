@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from gpucv.analysis.tables import (
     IMPORTANCE_COLUMNS,
     StudyTables,
 )
-from gpucv.errors import StudyError, TraceError, nearest
+from gpucv.errors import StudyError, TraceError, clipped, nearest, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -75,9 +75,7 @@ def _folds(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     repeated = rows[rows.duplicated(["cv_type", "holdout"])]
     if len(repeated):
         first = repeated.iloc[0]
-        raise TraceError(
-            f"{path}: fold {first['cv_type']} / {first['holdout']} stands there more than once"
-        )
+        raise TraceError(f"{path}: fold {_named(first)} stands there more than once")
     _require_numbers(rows, ("n_train", "n_test", "test_mape"), path)
     known = rows.rename(columns={"cv_type": "scheme"}).assign(
         **_PROTOCOL, status="ok", device="not recorded"
@@ -101,8 +99,8 @@ def _importance(folds: pd.DataFrame, path: Path) -> pd.DataFrame:
     if len(repeated):
         first = repeated.iloc[0]
         raise TraceError(
-            f"{path}: feature {first['feature']!r} stands more than once in fold "
-            f"{first['scheme']} / {first['holdout']}"
+            f"{path}: feature {shown(first['feature'])} stands more than once in fold "
+            f"{_named(first, 'scheme')}"
         )
     _require_folds(named, folds, path)
     return _shaped(named.assign(rank=fold_ranks(named)), IMPORTANCE_COLUMNS)
@@ -127,7 +125,7 @@ def _read(path: Path, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFra
             guess = nearest(column, [name for name in frame.columns if name not in expected])
             raise TraceError(
                 f"{path}: column {column!r} is missing{guess}; "
-                f"found {', '.join(map(repr, frame.columns[:12]))}"
+                f"found {', '.join(map(shown, frame.columns[:12]))}"
             )
     if frame.empty:
         raise TraceError(f"{path}: a header and no rows")
@@ -170,15 +168,20 @@ def _require_numbers(rows: pd.DataFrame, columns: Iterable[str], path: Path) -> 
             first = missing.iloc[0]
             raise TraceError(
                 f"{path}: column {column!r} is empty in {len(missing)} rows, first for "
-                f"{first['cv_type']} / {first['holdout']}"
+                f"{_named(first)}"
             )
+
+
+def _named(row: pd.Series[Any], scheme: str = "cv_type") -> str:
+    """Return how a message calls a fold: on one line, whatever its names hold."""
+    return " / ".join(clipped(row[name]) for name in (scheme, "holdout"))
 
 
 def _require_folds(rows: pd.DataFrame, folds: pd.DataFrame, path: Path) -> None:
     known = set(zip(folds["scheme"], folds["holdout"], strict=True))
-    for scheme, holdout in zip(rows["scheme"], rows["holdout"], strict=True):
-        if (scheme, holdout) not in known:
+    for at, fold in enumerate(zip(rows["scheme"], rows["holdout"], strict=True)):
+        if fold not in known:
             raise TraceError(
-                f"{path}: {scheme} / {holdout} is none of the recorded folds; are the two "
-                f"files from the same study?"
+                f"{path}: {_named(rows.iloc[at], 'scheme')} is none of the recorded folds; are "
+                f"the two files from the same study?"
             )

@@ -115,6 +115,8 @@ class StudyTables:
     outside, explanations : pandas.DataFrame or None
         With `OUTSIDE_COLUMNS` and `EXPLANATION_COLUMNS`; None where no fold has features, or
         for such results.
+    learning_curves : pandas.DataFrame or None
+        With `LEARNING_CURVE_COLUMNS`; None where the study does not ask for errors by round.
     """
 
     folds: pd.DataFrame
@@ -129,6 +131,7 @@ class StudyTables:
     coverage: pd.DataFrame | None = None
     outside: pd.DataFrame | None = None
     explanations: pd.DataFrame | None = None
+    learning_curves: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)

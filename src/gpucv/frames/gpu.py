@@ -28,6 +28,7 @@ __all__ = [
     "free_unused",
     "give_back",
     "read_matrix",
+    "synchronise",
     "to_device",
 ]
 
@@ -121,6 +122,13 @@ def to_device(array: Array) -> Array:
     moved = cupy.asarray(array, order="C")
     cupy.cuda.runtime.deviceSynchronize()
     return moved
+
+
+def synchronise() -> None:
+    """Wait until the GPU has done all it was given, by whomever: before a clock is read."""
+    import cupy
+
+    cupy.cuda.runtime.deviceSynchronize()
 
 
 def read_matrix(path: Path | str, names: Sequence[str]) -> Array:

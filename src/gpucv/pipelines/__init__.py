@@ -5,6 +5,7 @@ from gpucv.pipelines.candidates import check_candidates, chooses, n_fits
 from gpucv.pipelines.explanation import explain
 from gpucv.pipelines.fit import fit_pipeline
 from gpucv.pipelines.held_out import outside_training, phases_of
+from gpucv.pipelines.learning_curve import learning_curve
 from gpucv.pipelines.per_group import PerGroup
 from gpucv.pipelines.rows import Examples, Inputs, block_rows, examples_of, inputs_of_rows
 from gpucv.pipelines.search import SearchStorage
@@ -29,6 +30,7 @@ __all__ = [
     "few_shot_curve",
     "fit_pipeline",
     "inputs_of_rows",
+    "learning_curve",
     "n_fits",
     "next_rows",
     "outside_training",

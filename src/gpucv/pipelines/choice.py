@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpucv.errors import DataError, EnvironmentFaultError, GpucvError, SplitError
-from gpucv.machine import gpu_fault
+from gpucv.machine import gpu_fault, memory_fault
 from gpucv.metrics import mape
-from gpucv.pipelines.base import WithContributions, answer
+from gpucv.pipelines.base import WithContributions, WithStages, answer
 from gpucv.pipelines.candidates import (
     INNER_FOLDS,
     candidate_of,
@@ -30,7 +30,7 @@ from gpucv.study import ChooseSpec
 from gpucv.transforms import RELATIVE, check_domain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -71,6 +71,13 @@ class _Chosen:
     def contributions(self, inputs: Inputs) -> dict[str, NDArray[np.float64]]:
         assert isinstance(self.fitted, WithContributions)
         return self.fitted.contributions(inputs)
+
+    def rounds(self) -> int:
+        return self.fitted.rounds() if isinstance(self.fitted, WithStages) else 0
+
+    def stages(self, inputs: Inputs, rounds: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+        assert isinstance(self.fitted, WithStages)
+        return self.fitted.stages(inputs, rounds)
 
     def report(self) -> Report:
         report = self.fitted.report()
@@ -189,7 +196,7 @@ def _trial(
     except (EnvironmentFaultError, MemoryError, ImportError):
         raise
     except Exception as error:
-        if gpu_fault(error):
+        if gpu_fault(error) or memory_fault(error):
             raise
         named = "" if isinstance(error, GpucvError) else f"{type(error).__name__}: "
         return _Trial(candidate, np.inf, f"{named}{error}".split("\n", 1)[0])

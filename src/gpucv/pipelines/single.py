@@ -13,6 +13,7 @@ from gpucv.pipelines.base import Report, answer
 from gpucv.predictors import (
     Contributing,
     FitContext,
+    Staged,
     WithCoefficients,
     WithSeconds,
     make_predictor,
@@ -20,6 +21,8 @@ from gpucv.predictors import (
 from gpucv.transforms import check_domain, forward, inverse, smearing_factor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from gpucv.frames import Array
@@ -55,8 +58,8 @@ class _Reference:
         light = inputs.sol_us
         return np.full(len(inputs), np.nan) if light is None else light
 
-    def of_training(self, inputs: Inputs) -> NDArray[np.float64] | None:
-        """Return the reference of rows learnt from, on the host, where their targets are."""
+    def on_host(self, inputs: Inputs) -> NDArray[np.float64] | None:
+        """Return the reference of each row on the host, where targets are."""
         reference = self.of(inputs)
         return None if reference is None else to_host(reference)
 
@@ -77,7 +80,20 @@ class _Single:
     def answer(self, inputs: Inputs) -> Array:
         reference = self.reference.of(inputs)
         rows = self.setting.rows_for(self.spec.name, inputs, self.columns.positions)
-        z = self.predictor.predict(rows)
+        return self._times(self.predictor.predict(rows), reference)
+
+    def rounds(self) -> int:
+        return self.predictor.rounds() if isinstance(self.predictor, Staged) else 0
+
+    def stages(self, inputs: Inputs, rounds: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+        assert isinstance(self.predictor, Staged)
+        reference = self.reference.on_host(inputs)
+        rows = to_host(inputs.features(self.columns.positions, self.setting.device))
+        for z in self.predictor.stages(rows, rounds):
+            yield self._times(z, reference)
+
+    def _times(self, z: Array, reference: Array | None) -> Array:
+        """Return what was learnt as times: transformed back, corrected, not below the floor."""
         reference = None if reference is None else like(reference, z)
         predicted = inverse(self.reference.transform, z, reference)
         with np.errstate(over="ignore"):
@@ -144,13 +160,14 @@ def fit_single(
             setting.early_stopping_rounds,
             columns.directions,
             setting.training,
+            setting.every_row(spec.name, columns.positions),
         ),
     )
     baseline = None
     if transform == "ratio":
         baseline = fit_single(baseline_of(spec), train, valid, setting)
     reference = _Reference(transform, baseline)
-    divisor = reference.of_training(train.inputs)
+    divisor = reference.on_host(train.inputs)
     check_domain(transform, train.y, divisor)
     if baseline is not None and divisor is not None and len(divisor):
         reference = replace(reference, least=float(divisor.min()))
@@ -179,7 +196,7 @@ def _watched(
     """Return what early stopping watches; None where nothing stops early."""
     if valid is None or not len(valid) or not setting.early_stopping_rounds:
         return None
-    divisor = reference.of_training(valid.inputs)
+    divisor = reference.on_host(valid.inputs)
     check_domain(reference.transform, valid.y, divisor)
     z = forward(reference.transform, valid.y, divisor)
     return setting.rows_to_fit(spec.name, valid.inputs, columns.positions), z

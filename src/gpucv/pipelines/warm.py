@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpucv.errors import EnvironmentFaultError, GpucvError
-from gpucv.machine import gpu_fault
+from gpucv.machine import gpu_fault, memory_fault
 from gpucv.metrics import mape, wape
 from gpucv.pipelines.correction import corrected
 from gpucv.pipelines.fit import fit_pipeline
@@ -141,7 +141,7 @@ class _Meeting:
         except (EnvironmentFaultError, MemoryError, ImportError):
             raise
         except Exception as error:
-            if gpu_fault(error):
+            if gpu_fault(error) or memory_fault(error):
                 raise
             named = "" if isinstance(error, GpucvError) else f"{type(error).__name__}: "
             return replace(point, reason=f"{named}{error}".split("\n", 1)[0])

@@ -2,9 +2,11 @@
 
 from gpucv.predictors.base import (
     Contributing,
+    EveryRow,
     FitContext,
     Params,
     Predictor,
+    Staged,
     WithCoefficients,
     WithSeconds,
     check_params,
@@ -16,9 +18,11 @@ from gpucv.predictors.complete import missing_input
 
 __all__ = [
     "Contributing",
+    "EveryRow",
     "FitContext",
     "Params",
     "Predictor",
+    "Staged",
     "WithCoefficients",
     "WithSeconds",
     "check_params",

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from gpucv.errors import StudyError, nearest, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,11 +25,15 @@ if TYPE_CHECKING:
     from gpucv.study import Training
 
 __all__ = [
+    "BinnedParams",
     "Contributing",
+    "Cuts",
+    "EveryRow",
     "FitContext",
     "Params",
     "Predictor",
     "Registration",
+    "Staged",
     "WithCoefficients",
     "WithSeconds",
     "check_params",
@@ -31,6 +41,28 @@ __all__ = [
     "must_heed_directions",
     "registration",
 ]
+
+
+Cuts = Literal["fold", "shared"]
+"""Where the quantiles that bin features are taken: over the rows of a fit, as XGBoost does, or
+once over every row of the table, features of rows held out among them; targets never are."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EveryRow:
+    """The features of every row of a table, as one predictor reads them.
+
+    Attributes
+    ----------
+    name : hashable
+        Equal for equal features.
+    rows : callable
+        Returns them, made anew for each call: an array of shape (n_table, n_features), or
+        `RowBlocks`.
+    """
+
+    name: Hashable
+    rows: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +76,8 @@ class FitContext:
         Empty, or for each feature 1 where predictions must not fall as it rises, else 0.
     training : Training
         How a booster is trained.
+    every_row : EveryRow or None
+        What shared cuts are taken over; None where there is no table beside the rows.
     """
 
     seed: int
@@ -52,6 +86,7 @@ class FitContext:
     early_stopping_rounds: int = 0
     directions: tuple[int, ...] = ()
     training: Training = "in-memory"
+    every_row: EveryRow | None = None
 
 
 class Predictor(Protocol):
@@ -108,6 +143,19 @@ class Contributing(Protocol):
 
 
 @runtime_checkable
+class Staged(Protocol):
+    """A predictor made round by round, which can say what it would answer after any of them."""
+
+    def rounds(self) -> int:
+        """Return how many rounds its predictions use."""
+
+    def stages(
+        self, X: NDArray[np.float32], rounds: Sequence[int]
+    ) -> Iterator[NDArray[np.float64]]:
+        """Yield the predictions of X after each of `rounds`, which rise; X is on the host."""
+
+
+@runtime_checkable
 class WithSeconds(Protocol):
     """A predictor that says how long parts of its fit took, as `FoldRecord.seconds` has them."""
 
@@ -118,6 +166,28 @@ class Params(BaseModel):
     """A predictor's parameters: unknown ones are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class BinnedParams(Params):
+    """Parameters of a predictor whose features are binned.
+
+    Attributes
+    ----------
+    cuts : {"fold", "shared"}
+        Where bins end: at quantiles of the rows fitted, or of every row of the table, which
+        takes one sketch instead of one a fold. Shared cuts follow from features of the rows
+        held out as well (from no target), so a published figure is best taken with "fold".
+    """
+
+    cuts: Cuts = "fold"
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_of_the_fold(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default out: keys of folds that were run before it could be said stay."""
+        said: dict[str, Any] = serialise(self)
+        if self.cuts == "fold":
+            said.pop("cuts", None)
+        return said
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from gpucv.predictors.base import FitContext, Params
+from gpucv.predictors.base import BinnedParams, FitContext
 from gpucv.predictors.gbdt import XgboostPredictor
 
 __all__ = ["ForestParams", "ForestPredictor"]
@@ -16,7 +16,7 @@ _NO_SHRINKAGE = 1e-5
 """XGBRFRegressor's own: 0 would divide by 0 in a leaf without rows."""
 
 
-class ForestParams(Params):
+class ForestParams(BinnedParams):
     """A forest's parameters.
 
     Attributes
@@ -67,4 +67,4 @@ class ForestPredictor(XgboostPredictor):
             "reg_lambda": _NO_SHRINKAGE,
             "objective": "reg:squarederror",
         }
-        super().__init__(training, 1, replace(context, early_stopping_rounds=0))
+        super().__init__(training, 1, replace(context, early_stopping_rounds=0), params.cuts)

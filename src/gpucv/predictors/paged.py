@@ -107,7 +107,7 @@ def paging(training: Mapping[str, Any], context: FitContext) -> Iterator[MatrixO
 
 def streamed_matrix(
     blocks: RowBlocks,
-    label: NDArray[np.float32],
+    label: NDArray[np.float32] | None,
     max_bin: int,
     context: FitContext,
     ref: Any = None,
@@ -139,7 +139,7 @@ def in_blocks(
 
 
 def _rows_of(
-    blocks: RowBlocks, label: NDArray[np.float32], device: Device, where: Mapping[str, Any]
+    blocks: RowBlocks, label: NDArray[np.float32] | None, device: Device, where: Mapping[str, Any]
 ) -> Any:
     """Return XGBoost's iterator over blocks and their labels."""
     import xgboost
@@ -161,7 +161,8 @@ def _rows_of(
             if found is None:
                 return False
             place, X = found
-            input_data(data=on_device(X) if on_device else X, label=label[place])
+            given = {} if label is None else {"label": label[place]}
+            input_data(data=on_device(X) if on_device else X, **given)
             return True
 
     return Rows()

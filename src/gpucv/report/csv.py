@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from gpucv.errors import RunError
+from gpucv.errors import RunError, clipped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -75,7 +75,8 @@ def read_csv(
     header, rows = _read_cells(path)
     missing = [name for name in columns if name not in header and name not in later]
     if missing:
-        raise RunError(f"{path}: column {missing[0]!r} is missing; found {header}")
+        held = ", ".join(map(shown, header[:12]))
+        raise RunError(f"{path}: column {missing[0]!r} is missing; found {held}")
     found = {name: kind for name, kind in (optional or {}).items() if name in header}
     return pd.DataFrame(
         {
@@ -114,14 +115,14 @@ def _column(cells: list[str], kind: str, where: str) -> pd.Series[Any]:
     if kind == "flag":
         odd = next((cell for cell in cells if cell not in ("true", "false")), None)
         if odd is not None:
-            raise RunError(f"{where}: {odd!r} is neither true nor false")
+            raise RunError(f"{where}: {shown(odd)} is neither true nor false")
         return pd.Series([cell == "true" for cell in cells], dtype=bool)
     try:
         # float() gives back the very number that was written; pandas' parsers need not.
         values = np.array([float(cell) if cell else math.nan for cell in cells], dtype=np.float64)
     except ValueError as error:
-        raise RunError(f"{where}: {error}") from None
-    whole = kind == "count" and bool((np.isfinite(values) & (values % 1 == 0)).all())
+        raise RunError(f"{where}: {clipped(str(error))}") from None
+    whole = kind == "count" and bool(((abs(values) < 2**63) & (values % 1 == 0)).all())
     return pd.Series(values.astype(np.int64) if whole else values)
 
 

@@ -28,8 +28,8 @@ def render_json(report: ReportInput) -> dict[str, object]:
     dict
         ``schema, name, synthetic, recorded, verdicts, folds, experiments,
         importance, stability, leaderboard, differences, top10_rank_std, audit, notes,
-        failures``, and ``donors``, ``few_shot``, ``next_rows``, ``errors``, ``outside`` and
-        ``explanations`` where the study has them.
+        failures``, and ``donors``, ``few_shot``, ``next_rows``, ``errors``, ``outside``,
+        ``explanations`` and ``learning_curves`` where the study has them.
     """
     tables = report.tables
     meanings = {each.scheme: each.meaning for v in report.verdicts for each in v.schemes}
@@ -70,6 +70,7 @@ def render_json(report: ReportInput) -> dict[str, object]:
                 ("errors", report.errors),
                 ("outside", tables.outside),
                 ("explanations", tables.explanations),
+                ("learning_curves", tables.learning_curves),
             )
             if frame is not None
         },

@@ -8,7 +8,14 @@ from gpucv.study.config import (
     VerdictSpec,
 )
 from gpucv.study.execution import ExecutionSpec, TlsSpec, Training
-from gpucv.study.load import LoadedStudy, fingerprint, load_study, study_from_dict, study_to_toml
+from gpucv.study.load import (
+    LoadedStudy,
+    deciding_settings,
+    fingerprint,
+    load_study,
+    study_from_dict,
+    study_to_toml,
+)
 from gpucv.study.predictor import ChooseSpec, PredictorSpec, TransformName
 from gpucv.study.scheme import RESUBSTITUTION, FewShotSpec, SchemeSpec
 
@@ -28,6 +35,7 @@ __all__ = [
     "TransformName",
     "ValidationSpec",
     "VerdictSpec",
+    "deciding_settings",
     "fingerprint",
     "load_study",
     "study_from_dict",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from gpucv.catalog import GpuSpec
 from gpucv.schema import DURATION_US, EXPERIMENT, STEP_ID, STUDY_SCHEMA
@@ -146,12 +146,23 @@ class ValidationSpec(Section):
     early_stopping_rounds : int
         Stop when the validation error has not fallen for so many rounds; 0 never
         stops (the published protocol).
+    evaluate : {"auto", "end", "curve", "early_stop"}
+        When errors are looked at. "end": once, of the whole predictor. "curve": of up to 100
+        of its rounds as well, on validation and held-out rows, after training; no tree and
+        no prediction changes. "early_stop": of validation rows, each round, to stop early.
+        "auto" is "early_stop" where `early_stopping_rounds` is above 0, else "end".
     """
 
     fraction: float = Field(default=0.25, ge=0, lt=1)
     order: Literal["experiment", "time", "group"] = "experiment"
     group: Name = EXPERIMENT
-    early_stopping_rounds: int = Field(default=0, ge=0)
+    early_stopping_rounds: int = Field(default=0, ge=0, le=1_000_000)
+    evaluate: Literal["auto", "end", "curve", "early_stop"] = "auto"
+
+    @property
+    def curve(self) -> bool:
+        """Whether errors are wanted round by round."""
+        return self.evaluate == "curve"
 
     @model_validator(mode="after")
     def _early_stopping_needs_rows(self) -> Self:
@@ -159,6 +170,31 @@ class ValidationSpec(Section):
             msg = "early_stopping_rounds needs a fraction above 0"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _must_agree_on_when_to_look(self) -> Self:
+        stopping = self.early_stopping_rounds
+        if self.evaluate == "early_stop" and not stopping:
+            msg = (
+                "evaluate 'early_stop' needs early_stopping_rounds above 0: after how many to stop"
+            )
+            raise ValueError(msg)
+        if self.evaluate in ("end", "curve") and stopping:
+            msg = (
+                f"evaluate {self.evaluate!r} looks at errors after training, and "
+                f"early_stopping_rounds = {stopping} during it; use evaluate = 'early_stop', or "
+                "early_stopping_rounds = 0"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _unsaid_where_it_follows(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out all but "curve", which alone adds something: earlier keys stay theirs."""
+        said: dict[str, Any] = serialise(self)
+        if not self.curve:
+            said.pop("evaluate", None)
+        return said
 
 
 class VerdictSpec(Section):

@@ -58,6 +58,10 @@ class ExecutionSpec(Section):
         Folds at once on each GPU; 0 lets the planner say.
     threads_per_fold : int
         XGBoost threads of one fold; 0 shares the cores out.
+    fold_timeout_s : float
+        Seconds a fold may take; 0 is no limit. A Dask worker that takes longer is restarted,
+        with whatever else runs on it, and the fold begun again, at most three times; a thread
+        cannot be stopped, so there the run ends and can be resumed.
     scheduler : str
         A running Dask scheduler: its address (``tcp://``, ``tls://``) or the path of its
         scheduler file; implies ``backend = "dask"``.
@@ -73,6 +77,7 @@ class ExecutionSpec(Section):
     workers: int = Field(default=0, ge=0, le=4096)
     folds_per_gpu: int = Field(default=0, ge=0, le=64)
     threads_per_fold: int = Field(default=0, ge=0, le=4096)
+    fold_timeout_s: float = Field(default=0, ge=0)
     scheduler: str = ""
     exchange: str = ""
     tls: TlsSpec = TlsSpec()

@@ -14,16 +14,24 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from gpucv.catalog import Catalog, ModelSpec, load_catalog, model_from_config_json
-from gpucv.errors import StudyError, nearest, shown
+from gpucv.errors import StudyError, clipped, nearest, shown
 from gpucv.study.config import ModelEntry, Study
 from gpucv.study.sweep import Origin, swept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["LoadedStudy", "fingerprint", "load_study", "study_from_dict", "study_to_toml"]
+__all__ = [
+    "LoadedStudy",
+    "deciding_settings",
+    "fingerprint",
+    "load_study",
+    "study_from_dict",
+    "study_to_toml",
+]
 
 _SIZE_LIMIT = 1_000_000
+_MOST_FAULTS = 20
 _LISTS = ("schemes", "predictors")
 _UNION_MEMBERS = {"str", "int", "float", "bool", "constrained-str"}
 
@@ -76,7 +84,7 @@ def study_from_dict(
         # A union reports each member it is not: keep the first word on every key.
         located = [(_place(fault["loc"], origins), fault) for fault in error.errors()[::-1]]
         faults = {_key_path(place): _explain(fault, place) for place, fault in located}
-        msg = f"{source}: " + "; ".join(reversed(faults.values()))
+        msg = f"{source}: {_listed(list(faults.values())[::-1])}"
         raise StudyError(msg) from error
     except RecursionError as error:
         msg = f"{source}: is nested too deeply to be a study"
@@ -106,12 +114,16 @@ def fingerprint(study: Study) -> str:
     thresholds and the execution are left out: the rows have a hash of their own, and none
     of the others touches a prediction.
     """
-    what = study.model_dump(mode="json", by_alias=True)
-    for key in ("name", "verdict", "execution"):
-        del what[key]
-    for key in ("steps", "format", "repeats", "where", "sample", "below_floor", "audit"):
-        del what["data"][key]
+    what = deciding_settings(study.model_dump(mode="json", by_alias=True))
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def deciding_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a study's settings, as nested dicts, that `fingerprint` looks at."""
+    kept = {k: v for k, v in settings.items() if k not in ("name", "verdict", "execution")}
+    no_number = ("steps", "format", "repeats", "where", "sample", "below_floor", "audit")
+    kept["data"] = {k: v for k, v in kept["data"].items() if k not in no_number}
+    return kept
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -119,7 +131,8 @@ def _parse(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(_SIZE_LIMIT + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        msg = f"cannot read the study {str(path)!r}: {getattr(error, 'strerror', error)}"
+        reason = getattr(error, "strerror", None) or error
+        msg = f"cannot read the study {shown(str(path))}: {reason}{_sibling(path, error)}"
         raise StudyError(msg) from error
     if len(data) > _SIZE_LIMIT:
         msg = f"{path} is too large for a study file, which has at most {_SIZE_LIMIT:,} bytes"
@@ -134,12 +147,24 @@ def _parse(path: Path) -> dict[str, Any]:
         raise StudyError(msg) from error
 
 
+def _sibling(path: Path, error: Exception) -> str:
+    """Return which file of the same folder may have been meant, if none has that name."""
+    if not isinstance(error, FileNotFoundError):
+        return ""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+    except OSError:
+        return ""
+    studies = [name for name in beside if name.endswith(".toml")]
+    return nearest(path.name, studies) or nearest(path.name, beside)
+
+
 def _apply(raw: dict[str, Any], override: str) -> None:
     """Set one dotted key; a number names a place in an array of tables."""
     key, equals, text = override.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
-        msg = f"--set {override!r} is not of the form key.path=value"
+        msg = f"--set {shown(override)} is not of the form key.path=value"
         raise StudyError(msg)
     if parts[0] in _LISTS and len(parts) > 1:
         # predictors.0.params.max_depth=4 means the default predictor where none is named
@@ -151,7 +176,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         where = ".".join(parts[: depth + 1])
         if isinstance(place, list):
             if part not in map(str, range(len(place))):
-                msg = f"--set {override!r}: {where} is not one of the {len(place)} entries there"
+                held = f"{clipped(where)} is not one of the {len(place)} entries there"
+                msg = f"--set {shown(override)}: {held}"
                 raise StudyError(msg)
             if last:
                 place[int(part)] = _value(text)
@@ -163,7 +189,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             else:
                 place = place.setdefault(part, {})
         else:
-            msg = f"--set {override!r}: {where} lies inside a plain value"
+            msg = f"--set {shown(override)}: {clipped(where)} lies inside a plain value"
             raise StudyError(msg)
 
 
@@ -205,8 +231,8 @@ def _explain(fault: Any, place: tuple[int | str, ...]) -> str:
     *section, last = fault["loc"] or [""]
     if fault["type"] == "extra_forbidden":
         path = ".".join(map(str, place))
-        return f"unknown key {path!r}{nearest(str(last), _keys_at(section))}"
-    path = _key_path(place)
+        return f"unknown key {shown(path)}{nearest(str(last), _keys_at(section))}"
+    path = clipped(_key_path(place))
     message = fault["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     value = fault["input"]
@@ -218,6 +244,12 @@ def _key_path(loc: tuple[int | str, ...]) -> str:
     """Write a location as a dotted key, without the names pydantic gives union members."""
     named = (str(part) for part in loc if part not in _UNION_MEMBERS)
     return ".".join(part for part in named if not part.startswith("tuple["))
+
+
+def _listed(faults: Sequence[str]) -> str:
+    """Join faults into one line; of hundreds the first ones tell what is wrong."""
+    more = f"; and {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+    return "; ".join(faults[:_MOST_FAULTS]) + more
 
 
 def _keys_at(loc: Sequence[int | str]) -> list[str]:

@@ -14,6 +14,8 @@ RESUBSTITUTION = "Resubstitution"
 """The splitter that tests on the training rows: what a fit scores on its own data."""
 
 
+_MOST_FOLDS = 100_000
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -88,7 +90,7 @@ class SchemeSpec(Section):
     name: Name
     hold_out: Name | tuple[Name, ...] = ()
     disjoint: Name | tuple[Name, ...] = ()
-    p: int = Field(default=1, ge=1)
+    p: int = Field(default=1, ge=1, le=1_000)
     splitter: str = ""
     params: dict[str, Any] = Field(default_factory=dict)
     within: Name | tuple[Name, ...] = ()
@@ -127,6 +129,10 @@ class SchemeSpec(Section):
             raise ValueError(msg)
         if self.params and not self.splitter:
             msg = "params belong to a splitter, and none is named"
+            raise ValueError(msg)
+        folds = self.params.get("n_splits")
+        if isinstance(folds, int) and folds > _MOST_FOLDS:
+            msg = f"params.n_splits: at most {_MOST_FOLDS:,} folds are planned, found {folds}"
             raise ValueError(msg)
         if self.p > 1 and self.splitter:
             msg = "p belongs to leave-P-groups-out, not to a splitter"

@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from gpucv.features import build_table
-from gpucv.folds import RunRequest, plan_folds
+from gpucv.folds import RunRequest, plan_folds, plan_rows
+from gpucv.runs import RunLayout
 from gpucv.study import study_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gpucv.features import FeatureTable
     from gpucv.folds import FoldTask
@@ -72,16 +73,42 @@ def tasks(loaded: Callable[..., LoadedStudy], table: FeatureTable) -> tuple[Fold
 
 
 @pytest.fixture
+def founded() -> Callable[[Path, Sequence[FoldTask]], Path]:
+    """Return how to make the folder of a run of some folds; workers look at its plan."""
+
+    def make(root: Path, tasks: Sequence[FoldTask]) -> Path:
+        (root / "folds").mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(plan_rows(tasks)).to_csv(RunLayout(root).plan, index=False)
+        return root
+
+    return make
+
+
+@pytest.fixture
 def request_for(
-    loaded: Callable[..., LoadedStudy], tasks: tuple[FoldTask, ...], tmp_path: Path
+    loaded: Callable[..., LoadedStudy],
+    tasks: tuple[FoldTask, ...],
+    tmp_path: Path,
+    founded: Callable[[Path, Sequence[FoldTask]], Path],
 ) -> Callable[..., RunRequest]:
     """Return a request to run the tasks into `tmp_path/<name>`, by these execution settings."""
 
     def make(name: str = "run", *, retry_failed: bool = False, **execution: Any) -> RunRequest:
         settings = loaded(execution={"threads_per_fold": 1, "workers": 2, **execution})
-        root = tmp_path / name
-        (root / "folds").mkdir(parents=True, exist_ok=True)
+        root = founded(tmp_path / name, tasks)
         return RunRequest(root, tasks, settings.study.execution, retry_failed)
+
+    return make
+
+
+@pytest.fixture
+def make_faults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Return how to make faults in processes started from now on, and in this one."""
+
+    def make(faults: str) -> None:
+        monkeypatch.setenv("GPUCV_TESTING", "1")
+        monkeypatch.setenv("GPUCV_FAULTS", faults)
+        monkeypatch.setenv("GPUCV_FAULTS_SEEN", str(tmp_path))
 
     return make
 

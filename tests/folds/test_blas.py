@@ -47,6 +47,7 @@ def test_a_fault_inside_gives_the_threads_back() -> None:
     assert blas_threads() == {4}
 
 
+@pytest.mark.fault(43)
 def test_folds_on_threads_find_one_thread_and_the_caller_its_own_again() -> None:
     both_run = threading.Barrier(2, timeout=10)
 
@@ -58,8 +59,9 @@ def test_folds_on_threads_find_one_thread_and_the_caller_its_own_again() -> None
     assert blas_threads() == {4}
 
 
+@pytest.mark.fault(43)
 def test_ridge_predicts_the_same_bits_in_threads_and_in_processes(
-    tmp_path: Path, progress: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, progress: Any, founded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """100,000 rows of 20 features: enough for a BLAS of four threads to share them out."""
     draw = np.random.default_rng(3)
@@ -85,7 +87,7 @@ def test_ridge_predicts_the_same_bits_in_threads_and_in_processes(
     found = []
     for backend in ("threads", "dask"):
         execution = loaded.study.execution.model_copy(update={"backend": backend, "workers": 2})
-        (tmp_path / backend / "folds").mkdir(parents=True)
+        founded(tmp_path / backend, tasks)
         records = run_folds(RunRequest(tmp_path / backend, tasks, execution), table, progress)
         assert [record.status for record in records] == ["ok", "ok"]
         files = sorted((tmp_path / backend).glob("folds/*/predictions.parquet"))

@@ -114,6 +114,17 @@ def test_early_stopping_puts_validation_rows_on_the_device_too(fold: Fold) -> No
     assert watched.building - without.building == 4 * 20 * 500_000
 
 
+def test_shared_cuts_need_room_for_the_whole_table_while_they_are_taken(fold: Fold) -> None:
+    shape, shared = TableShape(4 * 10**6, 30), {"params": {"cuts": "shared"}}
+    own, whole = host_need(fold(10**6), shape), host_need(fold(4 * 10**6), shape)
+    needed = host_need(fold(10**6, **shared), shape)
+    # The table is gathered and binned as that of a fold of all its rows, beside its own.
+    assert own < needed < whole + 4 * 30 * 10**6
+    assert needed > (4 + 2) * 30 * 4 * 10**6 + 4 * 30 * 10**6
+    on_gpu, alone = (gpu_need(fold(10**6, **each), shape) for each in (shared, {}))
+    assert on_gpu.building - alone.building > 30 * 4 * 10**6
+
+
 def test_all_that_a_fold_may_choose_among_must_fit(fold: Fold) -> None:
     from gpucv.study import ChooseSpec
 

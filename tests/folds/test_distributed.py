@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -75,7 +76,7 @@ def placement(workers: int) -> Placement:
 
 @pytest.fixture
 def run(
-    table: FeatureTable, tasks: tuple[FoldTask, ...], tmp_path: Path, progress: Any
+    table: FeatureTable, tasks: tuple[FoldTask, ...], tmp_path: Path, progress: Any, founded: Any
 ) -> Callable[..., tuple[list[FoldRecord], dict[str, bytes]]]:
     """Run the folds as a run does; return records, models and predictions."""
 
@@ -83,8 +84,7 @@ def run(
         backend = "dask" if workers else "threads"
         execution = study(execution={"backend": backend, "workers": workers or 2}).study.execution
         of_run = tasks if workers else tuple(replace(t, training="in-memory") for t in tasks)
-        root = tmp_path / name
-        (root / "folds").mkdir(parents=True)
+        root = founded(tmp_path / name, of_run)
         laid_out = placement(workers) if workers else None
         records = run_folds(RunRequest(root, of_run, execution, False, laid_out), table, progress)
         assert [path.name for path in (root / "folds").glob(".*")] == []
@@ -109,10 +109,13 @@ def test_one_worker_trains_what_plain_training_does_to_the_bit(run: Any) -> None
 
 
 def test_two_workers_agree_with_plain_training_and_with_themselves(
-    together: Any, run: Any, tmp_path: Path
+    together: Any, run: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain, _ = run("plain")
-    pair, _ = together(lambda *_: None, "pair"), together(lambda *_: None, "again")
+    pair = together(lambda *_: None, "pair")
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert ["XGBoost listens on every network" in each for each in told].count(True) == 1
+    together(lambda *_: None, "again")
     assert models(tmp_path / "again") == models(tmp_path / "pair")
     assert models(tmp_path / "plain") != models(tmp_path / "pair")
     assert [each.worker["parts"] for each in pair] == [2, 2]
@@ -139,7 +142,7 @@ def cluster(
 
 @pytest.fixture
 def together(
-    cluster: tuple[Any, Any], tasks: tuple[FoldTask, ...], tmp_path: Path
+    cluster: tuple[Any, Any], tasks: tuple[FoldTask, ...], tmp_path: Path, founded: Any
 ) -> Callable[..., list[Any]]:
     """Train the folds with something done in each part first, on two workers."""
     running, ref = cluster
@@ -150,7 +153,7 @@ def together(
         name: str = "run",
         of: Callable[[Any], Any] = lambda running: running,
     ) -> list[Any]:
-        root = tmp_path / name
+        root = founded(tmp_path / name, tasks)
         delivery = Delivery(str(root), None, time.time())
 
         # Local functions travel whole: a worker cannot import this file.
@@ -168,6 +171,7 @@ def models(root: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(root.glob("folds/*/model.ubj"))]
 
 
+@pytest.mark.fault(1)
 def test_a_worker_killed_while_it_trains_changes_nothing_but_the_attempts(
     together: Any, tmp_path: Path
 ) -> None:
@@ -192,9 +196,11 @@ class NoNewcomers:
     """A cluster in which nobody takes the place of a worker that is lost."""
 
     def __init__(self, running: Any) -> None:
-        self.client = running.client
         self._running = running
         self._known = {seat.process for seat in running.seats().values()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._running, name)
 
     def seats(self) -> dict[str, Any]:
         seats = self._running.seats()
@@ -218,6 +224,7 @@ def test_a_worker_that_does_not_come_back_leaves_its_rows_to_the_others(
     assert models(tmp_path / "run") == models(tmp_path / "plain")
 
 
+@pytest.mark.fault(2)
 def test_a_fold_that_kills_its_workers_again_and_again_fails_and_the_next_one_runs(
     together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,10 +236,12 @@ def test_a_fold_that_kills_its_workers_again_and_again_fails_and_the_next_one_ru
 
     (task, error), second = together(die)
     assert task.fold_id == 0
-    assert str(error) == "2 workers were lost under it; out of memory?"
+    told = r"2 workers were lost under it, the last with \d+ MiB of .*\(its last memory sample\)"
+    assert re.fullmatch(told, str(error))
     assert second.status == "ok"
 
 
+@pytest.mark.fault(6)
 def test_a_part_that_does_not_notice_is_ended_and_the_fold_begun_again(
     together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +257,49 @@ def test_a_part_that_does_not_notice_is_ended_and_the_fold_begun_again(
     first, second = together(hang_once)
     assert (first.status, first.attempts, first.worker["parts"]) == ("ok", 2, 2)
     assert second.status == "ok"
+
+
+class InAHurry:
+    """A cluster whose first fold may take two seconds, and the others as long as they like."""
+
+    def __init__(self, running: Any) -> None:
+        self._running = running
+        self._limits = iter([2.0])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._running, name)
+
+    @property
+    def fold_timeout_s(self) -> float:
+        return next(self._limits, 0)
+
+
+@pytest.mark.fault(6)
+def test_a_fold_that_takes_too_long_together_costs_its_workers_and_is_begun_again(
+    together: Any,
+) -> None:
+    def hang_once(task: FoldTask, attempts: int, share: Share) -> None:
+        if (task.fold_id, attempts) == (0, 1):
+            time.sleep(600)
+
+    first, second = together(hang_once, of=InAHurry)
+    assert (first.status, first.attempts, first.worker["parts"]) == ("ok", 2, 2)
+    assert second.status == "ok"
+
+
+@pytest.mark.fault(8)
+def test_a_part_without_memory_has_the_fold_tried_once_more_on_new_processes(
+    together: Any,
+) -> None:
+    def short(task: FoldTask, attempts: int, share: Share) -> None:
+        if share.part == 1 and (task.fold_id == 1 or attempts == 1):
+            msg = "none left"
+            raise MemoryError(msg)
+
+    first, (task, error) = together(short)
+    assert (first.status, first.attempts, first.worker["parts"]) == ("ok", 2, 2)
+    assert task.fold_id == 1
+    assert str(error).startswith("none left; tried again alone on fresh workers; use fewer rows")
 
 
 def test_where_one_part_fails_the_fold_says_why_that_part_did(
@@ -293,6 +345,8 @@ def test_a_fault_of_one_workers_machine_ends_the_run(together: Any) -> None:
         ({"per": "model"}, {}, "per"),
         ({"floor": 0.01}, {}, "floor"),
         ({"transform": "log", "smearing": True}, {}, "smearing"),
+        ({"params": {"cuts": "shared"}}, {}, "cuts 'shared'"),
+        ({"choose": {"grid": {"cuts": ["fold", "shared"]}}}, {}, "cuts 'shared', choose"),
         ({}, {"few_shot": {"k": [5]}}, r"few_shot \(scheme 'lomo'\)"),
     ],
 )

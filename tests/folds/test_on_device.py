@@ -302,26 +302,6 @@ def test_without_cupy_rows_of_the_host_are_trained_on(
     assert met == [np.ndarray]
 
 
-def test_memory_that_runs_out_on_the_gpu_ends_the_run_with_the_sizes(
-    tasks_of: Callable[..., tuple[FeatureTable, list[FoldTask]]],
-    gpu_doubles: SimpleNamespace,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    del gpu_doubles
-    table, tasks = tasks_of(STUDIES["raw"], "cuda")
-
-    def full(*_: Any, **__: Any) -> Any:
-        raise xgboost.core.XGBoostError(
-            "[12:00:00] device_vector.cu:31: Memory allocation error on worker 0: bad_alloc\n"
-            "- Free memory: 1MB\n- Requested memory: 2MB\n"
-        )
-
-    monkeypatch.setattr(xgboost, "QuantileDMatrix", full)
-    told = r"memory ran out \(60 rows x 2 features on 'cuda'; Free memory: 1MB; Requested .*2MB\)"
-    with shared_table(table), pytest.raises(EnvironmentFaultError, match=told):
-        run_fold(on_cuda(tasks[0]))
-
-
 @pytest.mark.parametrize("name", ["raw", "chosen", "few-shot"])
 def test_a_gpu_that_fails_ends_the_run_and_is_no_outcome_of_a_fold(
     tasks_of: Callable[..., tuple[FeatureTable, list[FoldTask]]],

@@ -74,6 +74,7 @@ def on_gpus(
     )
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize("n_folds", [1, 2, 3, 8])
 @pytest.mark.parametrize("cores", [1, 4, 16])
 @pytest.mark.parametrize("settings", [{}, {"workers": 3}, {"threads_per_fold": 2}])
@@ -87,6 +88,35 @@ def test_folds_on_cpus_share_the_cores_as_they_did_before_memory_was_looked_at(
     )
     assert placement.at_once == worker_count(execution, tasks, cores)
     assert {placement.threads_per_fold} == {t.threads for t in assign(tasks, execution, cores)}
+
+
+@pytest.mark.fault(43)
+@pytest.mark.parametrize("backend", ["threads", "dask"])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, ""),
+        ({"workers": 2, "threads_per_fold": 2}, ""),
+        ({"threads_per_fold": 3}, "lower execution.threads_per_fold = 3"),
+        ({"workers": 8}, "lower execution.workers = 8"),
+        (
+            {"workers": 4, "threads_per_fold": 2},
+            "4 folds of 2 threads each are asked for on 4 cores, and will wait for each other; "
+            "lower execution.workers = 4, execution.threads_per_fold = 2",
+        ),
+    ],
+)
+def test_more_threads_than_cores_are_warned_of_where_they_are_asked_for(
+    settings: dict[str, int],
+    told: str,
+    backend: str,
+    folds: Folds,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    execution = ExecutionSpec(backend=backend, **settings)  # type: ignore[arg-type]
+    place(folds(*[1000] * 8), STUDY, execution, machine(4), CPU)
+    assert told in caplog.text
+    assert bool(caplog.text) is bool(told)
 
 
 def test_fewer_folds_run_at_once_where_memory_holds_no_more(folds: Folds) -> None:

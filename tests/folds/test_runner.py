@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ def bits(root: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.fault(43)
 def test_the_same_bits_on_any_number_of_threads_and_folds_at_once(
     request_for: Requests, table: FeatureTable, progress: Any
 ) -> None:
@@ -161,3 +163,16 @@ def test_as_many_folds_run_at_once_as_there_are_workers(tasks: tuple[FoldTask, .
         return task.blank_record()
 
     assert len(list(run_on_threads(work, tasks[:3], workers=3))) == 3
+
+
+def test_a_fold_that_ended_in_time_is_not_overdue_where_its_outcome_was_fetched_late(
+    tasks: tuple[FoldTask, ...],
+) -> None:
+    def work(task: FoldTask) -> Any:
+        time.sleep(0.3 if task.fold_id else 0)
+        return task.blank_record()
+
+    outcomes = run_on_threads(work, tasks[:2], workers=2, timeout_s=1)
+    next(outcomes)
+    time.sleep(1.5)  # whoever shows it has stopped for a while
+    assert len(list(outcomes)) == 1

@@ -47,7 +47,18 @@ def test_two_runs_over_the_same_data_do_not_take_it_from_each_other(table: Featu
     with shared_table(table) as ref:
         with shared_table(table):
             pass
-        assert open_table(ref) is table
+        assert_same(open_table(ref), table)
+
+
+def test_a_run_that_ends_leaves_another_one_its_rows(table: FeatureTable) -> None:
+    first, known = replace(table), replace(table)
+    one, other = shared_table(first), shared_table(table)
+    one.__enter__()
+    ref = other.__enter__()
+    one.__exit__(None, None, None)
+    first.release()
+    assert_same(open_table(ref), known)
+    other.__exit__(None, None, None)
 
 
 def test_a_worker_process_reads_every_bit_of_it(table: FeatureTable, tmp_path: Path) -> None:

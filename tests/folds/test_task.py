@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +118,7 @@ def test_early_stopping_keeps_the_best_round(run_first: Run) -> None:
     assert run_first()[0].best_iteration is None
 
 
+@pytest.mark.fault(34)
 def test_a_fold_that_cannot_be_split_is_skipped_with_the_reason(
     tasks: tuple[FoldTask, ...], shared: FeatureTable
 ) -> None:
@@ -176,22 +179,61 @@ def test_a_fold_without_its_table_is_a_fault_of_the_machine(tasks: tuple[FoldTas
         run_fold(replace(tasks[0], table=TableRef("0" * 64)))
 
 
+def test_a_missing_library_gives_no_result(
+    tasks: tuple[FoldTask, ...], table: FeatureTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lack(*_: object) -> None:
+        raise ImportError("No module named 'xgboost'")
+
+    monkeypatch.setattr("gpucv.pipelines.single.make_predictor", lack)
+    told = r"fold 0 \(.*\): cannot load: No module named 'xgboost'; see gpucv doctor"
+    with shared_table(table), pytest.raises(EnvironmentFaultError, match=told):
+        run_fold(tasks[0])
+
+
+@pytest.mark.fault(8)
 @pytest.mark.parametrize(
-    ("error", "told"),
-    [(MemoryError(), "memory ran out"), (ImportError("No module named 'xgboost'"), "cannot load")],
+    "error",
+    [
+        MemoryError("std::bad_alloc: out_of_memory: CUDA error at: cuda_async.hpp"),
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("cudaErrorMemoryAllocation: out of memory"),
+    ],
+    ids=["rmm", "python", "the system", "the CUDA runtime"],
 )
-def test_a_machine_that_lacks_something_gives_no_result(
+def test_memory_that_runs_out_is_no_outcome_and_says_what_was_needed_and_what_there_was(
     error: Exception,
-    told: str,
     tasks: tuple[FoldTask, ...],
     table: FeatureTable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def lack(*_: object) -> None:
+    def full(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("gpucv.pipelines.single.make_predictor", lack)
-    with shared_table(table), pytest.raises(EnvironmentFaultError, match=told):
+    monkeypatch.setattr("gpucv.pipelines.single.make_predictor", full)
+    with shared_table(table), pytest.raises(MemoryError) as short:
+        run_fold(tasks[0])
+    told = str(short.value)
+    said = r" \(.*(memory|alloc).*\)" if str(error) else ""
+    assert re.fullmatch(
+        rf"memory of the host ran out{said}: 80 training rows x 2 features take an estimated "
+        r"\d+ MiB beside 0 MiB of table; [\d.]+ [MG]iB were free afterwards on \S+",
+        told,
+    )
+    # Or what the first try held would be in the way of the second.
+    assert short.value.__context__ is None
+
+
+@pytest.mark.fault(8)
+def test_a_table_that_does_not_fit_is_memory_that_ran_out(
+    tasks: tuple[FoldTask, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(task_module, "open_table", full)
+    with pytest.raises(MemoryError, match=r"of the host ran out: 80 training rows; .* were free"):
         run_fold(tasks[0])
 
 

@@ -180,6 +180,7 @@ def test_an_xgboost_that_crashes_is_a_fault_of_one_line(
     assert "build" not in found
 
 
+@pytest.mark.fault(11)
 def test_an_older_driver_than_xgboost_and_rapids_want_is_a_fault_of_both(
     nvml: FakeNvml, stub_probe: StubProbe, install: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_the_order_of_gpus_is_that_of_cuda(
         (2, "xgboost_cpu", r"xgboost-cpu is built without CUDA; install gpucv\[cuda12\]"),
     ],
 )
+@pytest.mark.fault(10)
 def test_cuda_is_never_quietly_replaced_by_the_cpu(
     gpus: int, wheel: str, reason: str, nvml: FakeNvml, install: Any
 ) -> None:
@@ -103,6 +104,7 @@ def test_cuda_is_never_quietly_replaced_by_the_cpu(
         resolve_device("cuda")
 
 
+@pytest.mark.fault(10)
 def test_an_xgboost_that_trains_on_the_cpu_is_refused_and_auto_says_why(
     nvml: FakeNvml, stub_probe: StubProbe, install: Any
 ) -> None:
@@ -192,6 +194,7 @@ def test_a_device_of_almost_a_name_is_guessed() -> None:
         resolve_device("cud")
 
 
+@pytest.mark.fault(12)
 def test_two_xgboost_wheels_are_refused_whatever_the_device(install: Any) -> None:
     install(xgboost_cpu="3.2.0", xgboost="3.1.1")
     for requested in ("cpu", "auto", "cuda"):

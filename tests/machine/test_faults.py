@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from gpucv.machine import gpu_fault
+from gpucv.machine import gpu_fault, memory_fault
 
 
 class XGBoostError(ValueError): ...
@@ -46,3 +48,21 @@ def test_a_gpu_that_failed_is_told_in_one_line(error: Exception, told: str) -> N
 )
 def test_what_may_succeed_with_other_rows_is_no_fault_of_the_gpu(error: Exception) -> None:
     assert gpu_fault(error) == ""
+
+
+@pytest.mark.fault(8)
+@pytest.mark.parametrize(
+    ("error", "ran_out"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), True),
+        (XGBoostError("device_vector.cu:31: Memory allocation error on worker 0: x"), True),
+        (XGBoostError("common.cu:18: a.cu: 4: cudaErrorMemoryAllocation: out of memory"), True),
+        (RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: out of memory"), True),
+        (RuntimeError("cudaErrorIllegalAddress gone"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ValueError("no group has a row to learn from"), False),
+    ],
+)
+def test_memory_that_ran_out_is_known_whoever_says_so(error: Exception, ran_out: bool) -> None:
+    assert memory_fault(error) is ran_out

@@ -20,6 +20,7 @@ def test_the_one_xgboost_installed_is_found_under_any_of_its_names(name: str, in
     assert xgboost_distributions() == {name.replace("_", "-"): "3.2.0"}
 
 
+@pytest.mark.fault(12)
 def test_two_xgboost_wheels_are_refused_with_the_way_out(install: Any) -> None:
     install(xgboost_cpu="3.2.0", xgboost="3.1.1")
     with pytest.raises(

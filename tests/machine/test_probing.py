@@ -91,6 +91,7 @@ def test_the_first_cause_is_told_where_several_steps_fail(stub_probe: StubProbe)
     assert "first" in probe("cuda").fault
 
 
+@pytest.mark.fault(11)
 def test_an_xgboost_newer_than_the_driver_is_told_with_both_versions(
     stub_probe: StubProbe,
 ) -> None:

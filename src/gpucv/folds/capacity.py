@@ -7,7 +7,7 @@ a GPU are read from the source alone, and not yet measured on one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, expm1, log2
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,7 @@ class _Fit:
     missing: bool
     nodes: int
     trees: int
+    whole: int = 0  # rows of the table, where its cuts are taken over all of them
 
     @property
     def values(self) -> int:
@@ -184,6 +185,16 @@ def _host_need(task: FoldTask, fit: _Fit, name: str) -> int:
     watched = _cpu_index(fit, fit.features * fit.watched) + 12 * fit.watched
     begun = fit.values * _code_width(fit)  # of the index, while the heap still has the sketch
     sketching = gathered + _sketch_bytes(fit) + begun + 12 * fit.fit
+    if fit.whole:  # gathered and binned once, beside the rows of the fold that asked first
+        table = replace(fit, fit=fit.whole, watched=0, whole=0)
+        sketching = (
+            gathered
+            + 4 * table.values
+            + max(
+                _sketch_bytes(table) + table.values * _code_width(table),
+                _cpu_index(table, table.values),
+            )
+        )
     binning = gathered + index + watched + _BINNED_ROW * fit.fit
     apart = (task.threads - 1) * min(_BATCH, fit.nodes) // 2  # sums of each thread's own
     sums = fit.histograms("cpu") + apart * fit.features * fit.max_bin * _BIN_SUM
@@ -235,8 +246,10 @@ def _gpu_need(fit: _Fit) -> GpuNeed:
     training = fit.binned(fit.fit + fit.watched) + 12 * fit.watched + _GPU_ROW * fit.fit
     training += _gpu_histograms(fit)
     predicting = (4 * fit.features + 16) * fit.tested
-    block = min(fit.fit, most)
-    sketch = _SKETCHED_VALUE * fit.features * block + fit.binned(block)
+    if fit.whole:
+        gathered += 4 * fit.features * min(fit.whole, most)
+    block = min(fit.whole or fit.fit, most)
+    sketch = fit.binned(fit.whole) + _SKETCHED_VALUE * fit.features * block + fit.binned(block)
     return GpuNeed(max(training, predicting, gathered), gathered + sketch)
 
 
@@ -316,6 +329,7 @@ def _fit(task: FoldTask, spec: PredictorSpec, shape: TableShape) -> _Fit:
         missing=shape.missing,
         nodes=_nodes(params, rows) if spec.name in _TREES else 0,
         trees=int(params.get("n_estimators", 0)) if spec.name in _TREES else 0,
+        whole=shape.rows if params.get("cuts") == "shared" else 0,
     )
 
 
@@ -325,6 +339,8 @@ def _most(spec: PredictorSpec) -> dict[str, Any]:
     offered: dict[str, Iterable[Any]] = {}
     if rule is not None:
         offered = {**rule.grid, **{name: bounds[:2] for name, bounds in rule.space.items()}}
+    if "shared" in offered.get("cuts", ()):
+        params["cuts"] = "shared"
     for name in ("max_depth", "max_bin", "n_estimators", "max_leaves"):
         if name in offered:
             # A depth or number of leaves of 0 has no bound.

@@ -8,25 +8,25 @@ nothing half-written is ever read.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
 import secrets
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from gpucv.errors import EnvironmentFaultError, StudyError
-from gpucv.runs import FoldStore, RunLayout
+from gpucv.errors import EnvironmentFaultError, GpucvError
+from gpucv.folds.storage import attempt, discard, download, open_place
+from gpucv.machine import expanded
+from gpucv.runs import FoldStore, RunLayout, warn_if_others_can_change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gpucv.runs import FoldArrays, FoldRecord
 
-__all__ = ["Deposit", "Exchange", "can_read", "must_be_known"]
+__all__ = ["Deposit", "Exchange", "can_read", "must_be_writable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,13 @@ class Deposit:
         EnvironmentFaultError
             If they cannot be read, or are not what the worker wrote.
         """
-        files, place = _open(self.place)
 
-        def download(folder: Path) -> None:
-            with _told("read", self.place):
-                for name in self.names:
-                    files.get_file(f"{place}/{name}", str(folder / name))
+        def fill(folder: Path) -> None:
+            for name in self.names:
+                download(f"{self.place}/{name}", folder / name)
 
-        record = store.adopt(self.fold_id, self.key, download)
-        with contextlib.suppress(Exception):  # the run's end clears the exchange once more
-            files.rm(place, recursive=True)
+        record = store.adopt(self.fold_id, self.key, fill)
+        discard(self.place)  # the run's end clears the exchange once more
         return record
 
 
@@ -82,8 +79,7 @@ class Exchange:
         root : Path
             The run folder.
         """
-        if "://" not in where:
-            where = str(Path(where).expanduser().absolute())
+        where = _absolute(where)
         run = hashlib.sha256(os.fsencode(f"{platform.node()}:{root.absolute()}")).hexdigest()
         return cls(f"{where.rstrip('/')}/gpucv-{run[:16]}")
 
@@ -101,15 +97,14 @@ class Exchange:
             If it cannot be written to.
         """
         self.clear()
-        files, place = _open(self.place)
-        with _told("write to", self.place):
-            files.makedirs(place, exist_ok=True)
+        files, place = open_place(self.place)
+        attempt("write to", self.place, lambda: files.makedirs(place, exist_ok=True))
+        if "://" not in self.place:
+            warn_if_others_can_change(Path(self.place))
 
     def clear(self) -> None:
         """Remove all there is of this run."""
-        files, place = _open(self.place)
-        with contextlib.suppress(Exception):  # nothing there; or worse, and writing tells
-            files.rm(place, recursive=True)
+        discard(self.place)  # nothing there; or worse, and writing tells
 
     def deposit(self, record: FoldRecord, arrays: FoldArrays | None) -> Deposit:
         """Upload a fold's files.
@@ -117,63 +112,55 @@ class Exchange:
         Raises
         ------
         EnvironmentFaultError
-            If the place refuses, or the disk here is full.
+            If the place refuses, is gone since the run is over, or the disk here is full.
         """
+        files, root = open_place(self.place)
+        if not attempt("read", self.place, lambda: files.isdir(root)):
+            msg = f"{self.place} is gone: the run that fold {record.fold_id} is of is over"
+            raise EnvironmentFaultError(msg)
         name = f"{record.fold_id:04d}.{secrets.token_hex(8)}"
-        files, place = _open(f"{self.place}/{name}")
+        place = f"{root}/{name}"
         with tempfile.TemporaryDirectory(prefix="gpucv-") as folder:
             FoldStore(Path(folder)).publish(record, arrays)
             published = RunLayout(Path(folder)).fold(record.fold_id)
             names = sorted((path.name for path in published.iterdir()), key=lambda n: n == "DONE")
-            with _told("write to", self.place):
-                files.makedirs(place, exist_ok=True)
-                for each in names:
-                    files.put_file(str(published / each), f"{place}/{each}")
+            attempt("write to", self.place, lambda: files.makedirs(place, exist_ok=True))
+            for each in names:
+                file = published / each
+                put = partial(files.put_file, str(file), f"{place}/{each}")
+                attempt("write to", self.place, put, file.stat().st_size)
         return Deposit(record.fold_id, record.key, f"{self.place}/{name}", tuple(names))
 
 
-def must_be_known(where: str) -> None:
-    """Refuse a URL of a kind that cannot be opened here.
+def must_be_writable(where: str) -> None:
+    """Refuse an exchange that cannot be opened, or written to, from here.
 
     Raises
     ------
     StudyError
         If fsspec knows no such URLs.
     EnvironmentFaultError
-        If the package that does is missing.
+        If the package that does is missing, or the place refuses.
     """
-    _open(where)
+    files, place = open_place(_absolute(where))
+    probe = f"{place.rstrip('/')}/.gpucv-{secrets.token_hex(8)}"
+
+    def write_and_remove() -> None:
+        files.makedirs(place, exist_ok=True)
+        files.pipe_file(probe, b"gpucv")
+        files.rm_file(probe)
+
+    attempt("write to", where, write_and_remove)
 
 
 def can_read(path: str) -> bool:
     """Say whether this process finds a file at a path or URL."""
     try:
-        files, place = _open(path)
-        return bool(files.isfile(place))
-    except Exception:  # whatever it is, the file cannot be read from here
+        files, place = open_place(path)
+        return attempt("read", path, lambda: bool(files.isfile(place)))
+    except GpucvError:
         return False
 
 
-def _open(where: str) -> tuple[Any, str]:
-    """Return the file system of a path or URL, and the path in it."""
-    from fsspec.core import url_to_fs
-
-    try:
-        files, path = url_to_fs(where)
-    except ImportError as error:
-        msg = f"execution.exchange {where!r}: {error} (here and on every worker)"
-        raise EnvironmentFaultError(msg) from error
-    except ValueError as error:
-        msg = f"execution.exchange {where!r}: {error}; name a folder, or a URL such as s3://"
-        raise StudyError(msg) from error
-    return files, path
-
-
-@contextlib.contextmanager
-def _told(what: str, place: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # object stores have errors of their own, credentials' for one
-        why = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        msg = f"cannot {what} {place}: {why}; check execution.exchange"
-        raise EnvironmentFaultError(msg) from error
+def _absolute(where: str) -> str:
+    return where if "://" in where else str(expanded(where).absolute())

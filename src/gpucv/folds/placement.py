@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gpucv.study import ExecutionSpec, Training
 
 __all__ = ["Placement", "place"]
+
+_log = logging.getLogger("gpucv.folds")
 
 _LAUNCHES = ((300_000, 4), (3_000_000, 2))
 """Folds at once on a GPU for folds of fewer rows than this: small ones spend their time on
@@ -120,6 +123,8 @@ def place(
     processes, at_once = shares.processes, shares.folds
     cores = room.cores * room.processes // processes
     threads = execution.threads_per_fold or max(1, cores // at_once)
+    everywhere = room.cores * room.processes if resources.scheduler else resources.cores
+    _warn_of_too_many_threads(threads, processes * at_once, everywhere, execution)
     return Placement(
         backend=room.backend,
         device=room.device,
@@ -133,6 +138,22 @@ def place(
         why=(room.why, way.told, shares.why),
         at_once_bytes=shares.needed,
     )
+
+
+def _warn_of_too_many_threads(
+    threads: int, folds: int, cores: int, execution: ExecutionSpec
+) -> None:
+    asked = [
+        f"{name} = {given}"
+        for name in ("workers", "folds_per_gpu", "threads_per_fold")
+        if (given := getattr(execution, name))
+    ]
+    if asked and threads * folds > cores:
+        _log.warning(
+            "%s of %s each are asked for on %s, and will wait for each other; lower execution.%s",
+            *(counted(folds, "fold"), counted(threads, "thread"), counted(cores, "core")),
+            ", execution.".join(asked),
+        )
 
 
 @dataclass(frozen=True, slots=True)

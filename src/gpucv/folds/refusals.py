@@ -78,12 +78,18 @@ def must_know_inputs(spec: PredictorSpec, table: FeatureTable) -> None:
                 raise missing_input(who, name, missing, len(table))
 
 
+def _shares_cuts(spec: PredictorSpec) -> bool:
+    offered = spec.choose.grid.get("cuts", ()) if spec.choose else ()
+    return "shared" in (spec.params.get("cuts"), spec.baseline_params.get("cuts"), *offered)
+
+
 def must_suit_training(spec: PredictorSpec, scheme: SchemeSpec, training: Training) -> None:
     """Refuse a predictor that cannot be trained from pages, or by several workers together.
 
     Workers that train together know a part of the rows each. So whatever is read off all
     training rows beside the booster (a baseline, a floor, a correction, a choice, fits of
-    groups) would come out differently in each.
+    groups) would come out differently in each. Shared cuts are taken once a process, and a
+    matrix that one worker makes and another has already is one that all wait for.
 
     Parameters
     ----------
@@ -107,6 +113,7 @@ def must_suit_training(spec: PredictorSpec, scheme: SchemeSpec, training: Traini
         asked = {
             f"transform {spec.transform!r}": spec.transform in ("ratio", "auto"),
             "per": bool(spec.per_columns),
+            "cuts 'shared'": _shares_cuts(spec),
             "choose": spec.choose is not None,
             "floor": bool(spec.floor),
             "smearing": spec.smearing,

@@ -7,13 +7,12 @@ import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpucv.folds.exchange import must_be_known
+from gpucv.folds.exchange import must_be_writable
 from gpucv.machine import cpu_count, describe_machine, free_memory_bytes, visible_gpus
 
 if TYPE_CHECKING:
     from gpucv.machine import Gpu
     from gpucv.study import ExecutionSpec
-    from gpucv.traces import Note
 
 __all__ = ["Resources", "WorkerFacts", "free_disk_bytes", "local_resources", "survey"]
 
@@ -62,13 +61,10 @@ class Resources:
         Of a running cluster; of this machine, one entry: this process.
     scheduler : str
         Where the cluster is; "" for this machine.
-    notes : tuple of Note
-        What is worth telling about it.
     """
 
     workers: tuple[WorkerFacts, ...]
     scheduler: str = ""
-    notes: tuple[Note, ...] = ()
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
@@ -89,11 +85,11 @@ def survey(execution: ExecutionSpec) -> Resources:
     Raises
     ------
     StudyError, EnvironmentFaultError
-        If its exchange cannot be used, its scheduler does not answer, or the workers there
+        If its exchange cannot be written to, its scheduler does not answer, or the workers there
         lack gpucv or have other libraries than this process.
     """
     if execution.exchange:
-        must_be_known(execution.exchange)
+        must_be_writable(execution.exchange)
     if not execution.scheduler:
         return local_resources()
     from gpucv.folds.cluster import survey_cluster

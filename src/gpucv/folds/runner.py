@@ -17,7 +17,7 @@ from gpucv.folds.sharing import save_table, shared_table
 from gpucv.folds.task import FoldTask, run_fold
 from gpucv.folds.threads import run_on_threads
 from gpucv.machine import cpu_count, shared_watch
-from gpucv.runs import FoldRecord, FoldStore, RunLayout
+from gpucv.runs import FoldRecord, FoldStore, RunLayout, must_be_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -185,7 +185,12 @@ def _outcomes(
     )
     try:
         with shared_table(table):
-            yield from run_on_threads(work, tasks, min(placement.at_once, len(tasks)))
+            at_once, limit = min(placement.at_once, len(tasks)), request.execution.fold_timeout_s
+            for outcome in run_on_threads(work, tasks, at_once, limit):
+                if isinstance(outcome, FoldRecord):
+                    yield outcome
+                else:
+                    yield _failed(FoldStore(request.root), *outcome)
     finally:
         stop.set()
         watched[""] = shared_watch().samples()
@@ -226,6 +231,7 @@ def _on_dask(
     )
 
     root, where = request.root.absolute(), request.execution.exchange
+    must_be_text(root)
     store, exchange = FoldStore(root), Exchange.of_run(where, root) if where else None
     delivery = Delivery(str(root), exchange, time.time())
     try:

@@ -21,6 +21,7 @@ import numpy as np
 
 from gpucv.errors import EnvironmentFaultError
 from gpucv.features import FeatureTable, device_library, move_arrays
+from gpucv.folds.storage import attempt, download, open_place
 from gpucv.frames import bit_sums
 from gpucv.runs import atomic_write_with
 from gpucv.splits import GroupLabels
@@ -59,8 +60,12 @@ def shared_table(table: FeatureTable) -> Iterator[TableRef]:
     """Let the threads of this process open `table` for as long as the context lasts."""
     name = table.fingerprint
     with _access:
-        held, users = _shared.get(name, (table, 0))
-        _shared[name] = (held, users + 1)
+        if name in _shared:
+            held, users = _shared[name]
+            # The run that brought it empties it when its folds have ended; this one goes on.
+            _shared[name] = (replace(held), users + 1)
+        else:
+            _shared[name] = (table, 1)
     try:
         yield TableRef(name)
     finally:
@@ -118,10 +123,13 @@ def save_table(table: FeatureTable, place: Path | str) -> TableRef:
         path = Path(place)
         atomic_write_with(path, write)
         return TableRef(table.fingerprint, str(path.absolute()))
-    import fsspec
+    files, name = open_place(str(place))
 
-    with fsspec.open(str(place), "wb") as sink:
-        write(sink)
+    def upload() -> None:
+        with files.open(name, "wb") as sink:
+            write(sink)
+
+    attempt("write to", str(place), upload, arrow.nbytes)
     return TableRef(table.fingerprint, str(place))
 
 
@@ -209,12 +217,10 @@ def _reading(ref: TableRef) -> Iterator[str]:
         if "://" not in ref.path:
             yield ref.path
             return
-        import fsspec
-
         with tempfile.TemporaryDirectory(prefix="gpucv-") as folder:
-            files, path = fsspec.core.url_to_fs(ref.path)
-            files.get_file(path, f"{folder}/table.parquet")
-            yield f"{folder}/table.parquet"
+            file = Path(folder) / "table.parquet"
+            download(ref.path, file)
+            yield str(file)
     except (OSError, ValueError, KeyError, TypeError, ImportError, RuntimeError) as error:
         msg = f"cannot read {ref.path}: {error}; workers need the run folder on a shared disk"
         raise EnvironmentFaultError(msg) from error

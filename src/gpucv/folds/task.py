@@ -14,10 +14,12 @@ import numpy as np
 
 from gpucv import schema
 from gpucv.errors import EnvironmentFaultError, SplitError
+from gpucv.folds.memory import shortage
 from gpucv.folds.sharing import TableRef, open_table
 from gpucv.folds.telemetry import Witness
 from gpucv.frames import is_on_device, take, to_host
-from gpucv.machine import gpu_fault
+from gpucv.injection import inject
+from gpucv.machine import gpu_fault, memory_fault
 from gpucv.metrics import mape, score
 from gpucv.pipelines import (
     PerGroup,
@@ -28,6 +30,7 @@ from gpucv.pipelines import (
     few_shot_curve,
     fit_pipeline,
     inputs_of_rows,
+    learning_curve,
     next_rows,
     outside_training,
     phases_of,
@@ -91,6 +94,11 @@ class FoldTask:
     training: Training = "in-memory"
 
     @property
+    def named(self) -> str:
+        """What messages call it: its number, scheme and holdout."""
+        return f"fold {self.fold_id} ({self.scheme.name} {self.holdout})"
+
+    @property
     def predictor_seed(self) -> int:
         """What the predictor draws by: its own seed, or the study's."""
         return self.seed if self.predictor.seed is None else self.predictor.seed
@@ -134,8 +142,11 @@ def run_fold(task: FoldTask, share: Share = WHOLE) -> tuple[FoldRecord, FoldArra
     Raises
     ------
     EnvironmentFaultError
-        If the device asked for did not do the work or failed, memory ran out, or a library
-        is missing; such a fold has no result, and a resumed run tries it again.
+        If the device asked for did not do the work or failed, or a library is missing; such
+        a fold has no result, and a resumed run tries it again.
+    MemoryError
+        If memory ran out, with the sizes; whoever handed the fold out may try it once more
+        where nothing else runs.
     """
     with Witness(task.device) as witness:
         record, arrays = _outcome(task, share)
@@ -143,7 +154,9 @@ def run_fold(task: FoldTask, share: Share = WHOLE) -> tuple[FoldRecord, FoldArra
 
 
 def _outcome(task: FoldTask, share: Share) -> tuple[FoldRecord, FoldArrays | None]:
+    table: FeatureTable | None = None
     try:
+        inject("fold", task.fold_id)
         began = perf_counter()
         # A table too large for a GPU stays on the host, and its rows go there in blocks.
         held_on = task.device if task.training == "in-memory" else "cpu"
@@ -156,30 +169,27 @@ def _outcome(task: FoldTask, share: Share) -> tuple[FoldRecord, FoldArrays | Non
         return replace(record, seconds={"load_s": loaded, **record.seconds}), arrays
     except EnvironmentFaultError:
         raise
-    except (MemoryError, ImportError) as error:
-        msg = f"fold {task.fold_id} ({task.scheme.name} {task.holdout}): {_told(error)}"
-        hint = "use fewer workers or rows" if isinstance(error, MemoryError) else "see gpucv doctor"
-        raise EnvironmentFaultError(f"{msg}; {hint}, then resume") from error
     except SplitError as error:
         return replace(task.blank_record(), status="skipped", error=str(error)), None
+    except ImportError as error:
+        msg = f"{task.named}: cannot load: {error}; see gpucv doctor, then resume"
+        raise EnvironmentFaultError(msg) from error
     except Exception as error:
-        if failed := gpu_fault(error):
+        if memory_fault(error):
+            why = str(error).partition("\n")[0]
+        elif failed := gpu_fault(error):
             msg = (
-                f"fold {task.fold_id} ({task.scheme.name} {task.holdout}): the GPU failed: "
-                f"{failed}; look at nvidia-smi and the kernel's log, then resume"
+                f"{task.named}: the GPU failed: {failed}; look at nvidia-smi and the kernel's "
+                "log, then resume"
             )
             raise EnvironmentFaultError(msg) from error
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        record = replace(task.blank_record(), error=told, traceback=traceback.format_exc())
-        return record, None
-
-
-def _told(error: MemoryError | ImportError) -> str:
-    """Return what a fault of the machine says of itself, in one line."""
-    if isinstance(error, ImportError):
-        return f"cannot load: {error}"
-    sizes = str(error).partition("\n")[0]
-    return f"memory ran out ({sizes})" if sizes else "memory ran out"
+        else:
+            told = f"{type(error).__name__}: {error}".splitlines()[0]
+            record = replace(task.blank_record(), error=told, traceback=traceback.format_exc())
+            return record, None
+    # Out of the handler: the error met holds the rows of this try, and whoever tries the fold
+    # again needs their memory.
+    raise shortage(task, table, why)
 
 
 def _train_and_score(
@@ -234,6 +244,7 @@ def _train_and_score(
     )
     held_out = examples_of(table, split.test)
     record = _with_curve(task, record, fitted, held_out, setting)
+    record = _with_rounds(task, record, fitted, watching, held_out)
     arrays = _arrays(task, table, split.test, predicted, report.model)
     learnt_from = inputs_of_rows(table, fit)
     return _explained((record, arrays), task, fitted, learnt_from, held_out, setting)
@@ -310,6 +321,18 @@ def _with_curve(
             for row, features in rows
         ],
     )
+
+
+def _with_rounds(
+    task: FoldTask, record: FoldRecord, fitted: Fitted, watching: Examples, held_out: Examples
+) -> FoldRecord:
+    """Return the record with its errors round by round, where the study asks for them."""
+    if not task.validation.curve:
+        return record
+    began = perf_counter()
+    curve = learning_curve(fitted, watching, held_out)
+    seconds = {**record.seconds, "curve_s": perf_counter() - began}
+    return replace(record, learning_curve=curve, seconds=seconds)
 
 
 def _explained(

@@ -26,18 +26,20 @@ class Witness:
 
     def __init__(self, device: Device) -> None:
         self._gpu = _first_gpu() if device == "cuda" else None
-        self._began = self._ended = 0.0
+        self._began = self._lasted = 0.0
 
     def __enter__(self) -> Self:
         """Begin to look on."""
         if self._gpu is not None:
             shared_watch().start()
-        self._began = time.time()
+        # When it began is a label; how long it took is no difference of labels, which somebody
+        # may set back meanwhile.
+        self._began, self._lasted = time.time(), -time.perf_counter()
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Look away."""
-        self._ended = time.time()
+        self._lasted += time.perf_counter()
         if self._gpu is not None:
             shared_watch().stop()
 
@@ -46,7 +48,7 @@ class Witness:
 
         A GPU is known by its UUID: every process of a cluster counts its own from 0.
         """
-        gpu = self._gpu
+        gpu, ended = self._gpu, self._began + self._lasted
         return {
             "worker": {
                 "host": platform.node(),
@@ -54,8 +56,8 @@ class Witness:
                 "gpu": gpu.uuid if gpu else None,
                 "gpu_name": gpu.name if gpu else None,
             },
-            "times": {"began": self._began, "ended": self._ended},
-            "gpu": shared_watch().between(self._began, self._ended) if gpu else {},
+            "times": {"began": self._began, "ended": ended},
+            "gpu": shared_watch().between(self._began, ended) if gpu else {},
         }
 
 

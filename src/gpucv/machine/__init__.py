@@ -8,9 +8,9 @@ process of its own.
 from gpucv.machine.checks import Check, examine
 from gpucv.machine.describe import describe_machine, process_facts
 from gpucv.machine.device import Device, ResolvedDevice, resolve_device
-from gpucv.machine.faults import gpu_fault
+from gpucv.machine.faults import gpu_fault, memory_fault
 from gpucv.machine.gpus import Driver, Gpu, count_gpus, read_driver, visible_gpus
-from gpucv.machine.host import cpu_count, free_memory_bytes, memory_bytes
+from gpucv.machine.host import cpu_count, expanded, free_memory_bytes, memory_bytes
 from gpucv.machine.packages import (
     frame_library,
     package_versions,
@@ -31,10 +31,12 @@ __all__ = [
     "cpu_count",
     "describe_machine",
     "examine",
+    "expanded",
     "frame_library",
     "free_memory_bytes",
     "gpu_fault",
     "memory_bytes",
+    "memory_fault",
     "package_versions",
     "process_facts",
     "read_driver",

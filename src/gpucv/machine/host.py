@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["cpu_count", "cpu_name", "free_memory_bytes", "memory_bytes"]
+__all__ = ["cpu_count", "cpu_name", "expanded", "free_memory_bytes", "memory_bytes"]
 
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with its ``~`` written out, or as it stands where no such home is known.
+
+    Containers run as users without an entry or a ``HOME``; pathlib raises there.
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def cpu_count() -> int:

@@ -32,6 +32,11 @@ class Preloads:
         "describe.visible_gpus = lambda: (Gpu(0, 'GPU-0', 'Imaginary', 80 << 30, 79 << 30),)\n"
         "describe.xgboost_distributions = lambda: {'xgboost-cu13': '3.2.0'}\n"
     )
+    stalled = (
+        "import time\n"
+        "from gpucv.folds.cluster import worker\n"
+        "worker.process_facts = lambda: time.sleep(60)\n"
+    )
     without_gpucv = (
         "import sys\n"
         "for name in [name for name in sys.modules if name.partition('.')[0] == 'gpucv']:\n"
@@ -146,16 +151,19 @@ def computed(root: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def run_as_on_threads(request_for: Any, table: FeatureTable, progress: Any) -> Callable[..., Any]:
-    """Return how to run the five tasks by other settings.
+def run_as_on_threads(
+    request_for: Any, table: FeatureTable, progress: Any, make_faults: Any
+) -> Callable[..., Any]:
+    """Return how to run the five tasks by other settings, with faults if need be.
 
     Calling it asserts that the folds compute the same bits as on threads of this process,
     and that nothing is left but their folders; it returns their records.
     """
 
-    def run(name: str, **execution: Any) -> list[FoldRecord]:
+    def run(name: str, faults: str = "", **execution: Any) -> list[FoldRecord]:
         plain, request = request_for("threads"), request_for(name, **execution)
         run_folds(plain, table, progress)
+        make_faults(faults)
         progress.ended.clear()
         records = run_folds(request, table, progress)
         assert [record.error for record in records] == [""] * 5
@@ -166,6 +174,7 @@ def run_as_on_threads(request_for: Any, table: FeatureTable, progress: Any) -> C
         assert sorted(path for path in left if path.count("/") < 2) == [
             "folds",
             *(f"folds/{fold:04d}" for fold in range(5)),
+            "plan.csv",
         ]
         return records
 

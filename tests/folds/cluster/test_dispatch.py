@@ -13,7 +13,7 @@ import dask
 import pytest
 
 from gpucv.errors import DeviceUnavailableError, EnvironmentFaultError
-from gpucv.folds.cluster import connection, open_cluster, run_on_cluster, seats
+from gpucv.folds.cluster import connection, open_cluster, run_on_cluster, seats, survey
 from gpucv.runs import FoldStore
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def test_cuda_without_a_gpu_worker_is_refused(
         pass
 
 
+@pytest.mark.fault(13)
 def test_a_worker_that_joins_later_takes_folds_if_it_computes_the_same(
     start_cluster: Any,
     preloads: Any,
@@ -129,6 +130,31 @@ def test_a_worker_that_joins_later_takes_folds_if_it_computes_the_same(
     assert "1.0 on" in told
 
 
+@pytest.mark.fault(47)
+def test_a_worker_that_cannot_say_what_it_has_is_not_taken_for_a_lost_scheduler(
+    start_cluster: Any,
+    preloads: Any,
+    worker_spec: Any,
+    open_at: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with start_cluster(preloads.plain) as running, open_at(running) as cluster:
+        assert len(cluster.seats()) == 1
+        monkeypatch.setattr(survey, "_ANSWER_SECONDS", 10)
+        running.new_spec = worker_spec(preloads.stalled)
+        running.scale(2)
+        running.wait_for_workers(2, timeout=60)
+        assert len(cluster.seats()) == 1
+        began = time.monotonic()
+        assert len(cluster.seats()) == 1
+        assert time.monotonic() - began < 5  # it is asked once
+    (told,) = [each.getMessage() for each in caplog.records if each.name == "gpucv.folds"]
+    assert "joined and takes no fold" in told
+    assert "gave no answer within 10 s" in told
+
+
+@pytest.mark.fault(1)
 def test_a_worker_killed_in_a_fold_changes_nothing_but_the_attempts(
     start_cluster: Any,
     preloads: Any,
@@ -148,6 +174,7 @@ def test_a_worker_killed_in_a_fold_changes_nothing_but_the_attempts(
 
 
 @pytest.mark.parametrize("allowed", [0, 1])
+@pytest.mark.fault(2)
 def test_a_fold_that_kills_every_worker_fails_and_the_others_finish(
     allowed: int,
     start_cluster: Any,
@@ -173,6 +200,7 @@ def test_a_fold_that_kills_every_worker_fails_and_the_others_finish(
     assert store.begun(1) == allowed + 1
 
 
+@pytest.mark.fault(7)
 def test_a_run_without_workers_ends_in_time(
     start_cluster: Any,
     open_at: Any,
@@ -197,6 +225,7 @@ def test_a_run_without_workers_ends_in_time(
     assert told.count("no worker fit to run folds is left: waiting up to 1 s for one") == 1
 
 
+@pytest.mark.fault(7)
 def test_a_scheduler_lost_in_the_middle_is_a_fault_of_the_machine(
     start_cluster: Any,
     preloads: Any,

@@ -15,7 +15,7 @@ import pytest
 
 from gpucv.errors import EnvironmentFaultError
 from gpucv.folds import run_folds
-from gpucv.folds.exchange import Exchange, can_read, must_be_known
+from gpucv.folds.exchange import Exchange, can_read, must_be_writable
 from gpucv.runs import FoldArrays, FoldStore
 
 if TYPE_CHECKING:
@@ -66,10 +66,12 @@ def test_a_fold_arrives_as_it_was_left(
     assert store.begun(record.fold_id) == 0
 
 
+@pytest.mark.fault(47)
 def test_a_fold_damaged_on_its_way_is_refused(
     record: FoldRecord, arrays: FoldArrays, tmp_path: Path
 ) -> None:
     exchange = Exchange.of_run(str(tmp_path / "exchange"), tmp_path / "run")
+    exchange.prepare()
     deposit = exchange.deposit(record, arrays)
     for path in (tmp_path / "exchange").rglob("model.ubj"):
         path.write_bytes(b"leaves")
@@ -78,13 +80,15 @@ def test_a_fold_damaged_on_its_way_is_refused(
     assert list((tmp_path / "run" / "folds").iterdir()) == []
 
 
+@pytest.mark.fault(47)
 def test_a_fold_that_is_gone_names_the_exchange(
     record: FoldRecord, arrays: FoldArrays, tmp_path: Path
 ) -> None:
     exchange = Exchange.of_run(str(tmp_path / "exchange"), tmp_path / "run")
+    exchange.prepare()
     deposit = exchange.deposit(record, arrays)
     exchange.clear()
-    with pytest.raises(EnvironmentFaultError, match=r"cannot read .*exchange/gpucv-.*NotFound"):
+    with pytest.raises(EnvironmentFaultError, match=r"cannot read .*exchange/gpucv-.*No such"):
         deposit.fetch(FoldStore(tmp_path / "run"))
 
 
@@ -97,7 +101,7 @@ def test_two_runs_share_an_exchange_without_meeting(tmp_path: Path) -> None:
 @pytest.mark.skipif(find_spec("s3fs") is not None, reason="s3fs is installed here")
 def test_a_store_whose_package_is_missing_names_it() -> None:
     with pytest.raises(EnvironmentFaultError, match=r"exchange 's3://bucket/x'.*s3fs"):
-        must_be_known("s3://bucket/x")
+        must_be_writable("s3://bucket/x")
 
 
 @pytest.fixture

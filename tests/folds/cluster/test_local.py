@@ -15,6 +15,7 @@ from gpucv.errors import EnvironmentFaultError
 from gpucv.features import build_table
 from gpucv.folds import RunRequest, plan_folds, run_folds
 from gpucv.folds.cluster import open_cluster
+from gpucv.machine import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ def test_worker_processes_know_the_speed_of_light_views_and_directions(
     frame: pd.DataFrame,
     progress: Any,
     tmp_path: Path,
+    founded: Any,
 ) -> None:
     """Utilisation, other features, donors and a curve: the same bits in processes of their own."""
     size = frame["model"].map({"a": 1.0, "b": 2.0, "c": 3.0})
@@ -58,8 +60,7 @@ def test_worker_processes_know_the_speed_of_light_views_and_directions(
     tasks = tuple(plan_folds(study.study, table))
     found, told = [], []
     for backend in ("threads", "dask"):
-        root = tmp_path / backend
-        (root / "folds").mkdir(parents=True)
+        root = founded(tmp_path / backend, tasks)
         execution = loaded(execution={"workers": 2, "backend": backend}).study.execution
         records = run_folds(RunRequest(root, tasks, execution), table, progress)
         assert [record.error for record in records] == [""] * 12
@@ -80,6 +81,30 @@ def test_worker_processes_print_no_tracebacks_when_they_are_stopped(
         cluster.client.run(complain)
         complain()
     assert "Failed to communicate" not in capfd.readouterr().err
+
+
+@pytest.mark.fault(43)
+def test_worker_processes_share_cores_and_memory_by_folds_and_wait_for_none(
+    loaded: Any, placement: Any
+) -> None:
+    def limits() -> tuple[dict[str, str | None], Any]:
+        import os
+
+        import dask
+
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        pause = dask.config.get("distributed.worker.memory.pause")
+        return {name: os.environ.get(name) for name in names}, pause
+
+    with open_cluster(loaded().study.execution, placement(processes=2), "") as cluster:
+        cluster.client.wait_for_workers(2, timeout=60)
+        found = cluster.client.run(limits)
+        workers = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
+    for threads, pause in found.values():
+        assert set(threads.values()) == {"1"}
+        assert pause is False
+    whole = memory_bytes() or 0
+    assert [w["memory_limit"] for w in workers] == [pytest.approx(whole / 2, rel=0.05)] * 2
 
 
 def test_a_cluster_that_does_not_start_is_a_fault_of_the_machine(
@@ -158,6 +183,7 @@ class TestSeveralGpus:
             while len(seats) < 2:
                 seats = cluster.seats()
         assert [seat.slots for seat in seats.values()] == [3, 3]
+        assert {at.partition("://")[0] for at in seats} == {"tls"}
         assert not [name for name in asked if "rmm" in name], "its pools keep what they once had"
         assert asked["device_memory_limit"] == 0
         assert {asked[name].partition(":")[0] for name in asked if "host" in name} == {"127.0.0.1"}

@@ -54,6 +54,7 @@ def test_without_a_scheduler_it_is_this_machine(execution: Execution) -> None:
     assert [worker.name for worker in found.workers] == [""]
 
 
+@pytest.mark.fault(13)
 def test_a_worker_with_another_library_is_refused_by_name(
     start_cluster: Any, preloads: Any, execution: Execution
 ) -> None:
@@ -95,19 +96,25 @@ def test_a_scheduler_nobody_joins_is_not_waited_for_without_end(
     assert told == ["no worker has joined the scheduler yet: waiting up to 0.3 s for one"]
 
 
-def test_a_scheduler_file_stands_for_its_address(
-    start_cluster: Any, preloads: Any, execution: Execution, tmp_path: Path
+def test_a_scheduler_file_stands_for_its_address_and_is_told_of_where_others_read_it(
+    start_cluster: Any,
+    preloads: Any,
+    execution: Execution,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     file = tmp_path / "scheduler.json"
     with start_cluster(preloads.plain) as cluster:
         file.write_text(f'{{"address": "{cluster.scheduler_address}"}}')
         file.chmod(0o600)
-        assert survey_of(execution(scheduler=str(file))).notes == ()
+        assert survey_of(execution(scheduler=str(file))).workers
+        assert [each for each in caplog.records if each.name == "gpucv.folds"] == []
         file.chmod(0o644)
         found = survey_of(execution(scheduler=str(file)))
     assert found.scheduler == cluster.scheduler_address
-    assert [note.code for note in found.notes] == ["open_scheduler"]
-    assert "chmod 600" in found.notes[0].message
+    (told,) = [each.getMessage() for each in caplog.records if each.name == "gpucv.folds"]
+    assert told.startswith(f"other users can read {file}")
+    assert "chmod 600" in told
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"id": "Scheduler-1"}'])

@@ -5,6 +5,7 @@ hundred bytes: workers read the feature table themselves and leave their results
 place they share with this process.
 """
 
+from gpucv.folds.cluster.certificates import write_certificate
 from gpucv.folds.cluster.dispatch import run_on_cluster
 from gpucv.folds.cluster.seats import Cluster, Seat, open_cluster
 from gpucv.folds.cluster.survey import survey_cluster
@@ -20,4 +21,5 @@ __all__ = [
     "run_on_worker",
     "run_together",
     "survey_cluster",
+    "write_certificate",
 ]

@@ -1,13 +1,14 @@
 """From what a study says of a scheduler to a client that talks to it.
 
-Whoever reaches a Dask scheduler runs code as its workers, so the two ways to guard one are
-made easy: certificates (``tls://``), and a scheduler file that only its owner can read.
+Whoever reaches a Dask scheduler runs code as its workers, and a client runs what its scheduler
+sends. `exposures` says where that is not kept to those it is meant for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import logging
 import ssl
@@ -15,15 +16,17 @@ import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from gpucv.errors import EnvironmentFaultError
+from gpucv.errors import EnvironmentFaultError, clipped, shown
+from gpucv.machine import expanded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gpucv.study import ExecutionSpec
 
-__all__ = ["connected", "open_to_others", "scheduler_address"]
+__all__ = ["connected", "exposures", "scheduler_address"]
 
 _CONNECT_SECONDS = 30
 
@@ -38,7 +41,7 @@ def scheduler_address(scheduler: str) -> str:
     """
     if not _is_file(scheduler):
         return scheduler
-    path = Path(scheduler).expanduser()
+    path = expanded(scheduler)
     try:
         address = json.loads(path.read_text(encoding="utf-8"))["address"]
     except OSError as error:
@@ -47,7 +50,7 @@ def scheduler_address(scheduler: str) -> str:
             f"dask scheduler --scheduler-file {path}"
         )
         raise EnvironmentFaultError(msg) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         msg = (
             f"{path} is no Dask scheduler file (it holds no address); name the one given to "
             "dask scheduler --scheduler-file"
@@ -56,23 +59,73 @@ def scheduler_address(scheduler: str) -> str:
     return str(address)
 
 
-def open_to_others(scheduler: str) -> str:
-    """Return a warning if other users can read where an unguarded scheduler is, else ""."""
-    if not _is_file(scheduler) or scheduler_address(scheduler).startswith("tls://"):
-        return ""
-    path = Path(scheduler).expanduser()
-    if not path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        return ""
-    return (
-        f"other users can read {path}, and whoever reaches a scheduler without TLS runs code as "
-        "its workers; chmod 600 it, or give the scheduler certificates"
-    )
+def exposures(execution: ExecutionSpec) -> list[str]:
+    """Return a warning for each way others could run code on the study's cluster.
+
+    A scheduler without TLS beyond this machine is warned of and not refused: gpucv cannot see
+    what guards the network between (a cluster's own, a network policy), and its workers are
+    running already.
+    """
+    address = scheduler_address(execution.scheduler)
+    found = []
+    if address.startswith("tls://"):
+        key = _key_file(_security(execution, address))
+        if key is not None and _readable_by_others(key):
+            found.append(
+                f"other users can read {key}, and whoever has that key is let into the cluster; "
+                f"chmod 600 {key}"
+            )
+        return found
+    if not _on_this_machine(address):
+        found.append(
+            f"the scheduler at {address} is not encrypted: whoever reaches it, or its workers, "
+            "runs code as their user; start them with a certificate (gpucv certificate FILE)"
+        )
+    if _is_file(execution.scheduler):
+        path = expanded(execution.scheduler)
+        if _readable_by_others(path):
+            found.append(
+                f"other users can read {path}, and whoever reaches a scheduler without TLS runs "
+                "code as its workers; chmod 600 it, or give the scheduler a certificate"
+            )
+    return found
+
+
+def _key_file(security: Any) -> Path | None:
+    """Return where the client's private key lies; None where it is in memory."""
+    key = security.tls_client_key or security.tls_client_cert
+    return None if not key or "\n" in key else Path(key)
+
+
+def _readable_by_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False  # gone since it was read
+
+
+def _on_this_machine(address: str) -> bool:
+    try:
+        host = urlsplit(address if "://" in address else f"tcp://{address}").hostname or ""
+    except ValueError:  # no address, as the first call to it will tell
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_file(scheduler: str) -> bool:
     if "://" in scheduler:
         return False
-    return "/" in scheduler or scheduler.endswith(".json") or Path(scheduler).is_file()
+    return "/" in scheduler or scheduler.endswith(".json") or _is_there(scheduler)
+
+
+def _is_there(scheduler: str) -> bool:
+    try:
+        return Path(scheduler).is_file()
+    except (OSError, ValueError):  # no name a file could have
+        return False
 
 
 @contextlib.contextmanager
@@ -113,9 +166,9 @@ def _security(execution: ExecutionSpec, address: str) -> Any:
         raise EnvironmentFaultError(msg)
     security = (
         Security(
-            tls_ca_file=str(Path(tls.ca).expanduser()),
-            tls_client_cert=str(Path(tls.cert).expanduser()),
-            tls_client_key=str(Path(tls.key).expanduser()),
+            tls_ca_file=str(expanded(tls.ca)),
+            tls_client_cert=str(expanded(tls.cert)),
+            tls_client_key=str(expanded(tls.key)),
             require_encryption=True,
         )
         if tls.ca
@@ -154,15 +207,16 @@ def _must_answer(address: str, security: Any) -> None:
             apart.submit(asyncio.run, knock()).result()
     except MemoryError as error:  # the first bytes of another protocol, read as a length
         msg = (
-            f"what answers at {address!r} is no Dask scheduler; name the scheduler's own port "
+            f"what answers at {shown(address)} is no Dask scheduler; name the scheduler's own port "
             "(8786 unless it was told otherwise), not its dashboard's"
         )
         raise EnvironmentFaultError(msg) from error
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+    except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
         check = "the address and the certificates"
         if not address.startswith("tls:"):
             check = "the address, and whether it begins with tls://"
-        msg = f"no Dask scheduler answers at {address!r}: {_root_of(error)}; check {check}"
+        why = clipped(_root_of(error))
+        msg = f"no Dask scheduler answers at {shown(address)}: {why}; check {check}"
         raise EnvironmentFaultError(msg) from error
 
 

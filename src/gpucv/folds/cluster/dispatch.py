@@ -13,12 +13,14 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections import Counter, deque
+from collections import Counter
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpucv.folds.cluster.survey import scheduler_lost
+from gpucv.folds.cluster.turns import Turns
+from gpucv.folds.memory import given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,6 +49,9 @@ def run_on_cluster(
 ) -> Iterator[FoldRecord | Any | tuple[FoldTask, BaseException]]:
     """Yield what `work` returns of each fold as it finishes, or the task with what killed it.
 
+    A fold that finds too little memory (`MemoryError`) is tried once more, alone on a worker
+    process that has run no fold.
+
     Parameters
     ----------
     cluster : Cluster
@@ -64,10 +69,11 @@ def run_on_cluster(
     EnvironmentFaultError
         If the scheduler is lost, or all workers are for long.
     """
-    dispatch = _Dispatch(cluster, work, store, deque(tasks))
+    dispatch = _Dispatch(cluster, work, store, Turns(cluster, tasks))
     try:
-        while dispatch.waiting or dispatch.under_way:
+        while dispatch.turns or dispatch.under_way:
             seats = cluster.seats()
+            dispatch.end_overdue(seats)
             yield from dispatch.take_back(seats)
             for task, worker in dispatch.hand_out(seats):
                 begun(task, worker)
@@ -83,49 +89,81 @@ class _Begun:
     task: FoldTask
     address: str
     process: str
+    at: float
+    alone: bool
 
 
 class _Dispatch:
-    def __init__(
-        self, cluster: Cluster, work: Work, store: FoldStore, waiting: deque[FoldTask]
-    ) -> None:
+    def __init__(self, cluster: Cluster, work: Work, store: FoldStore, turns: Turns) -> None:
         import dask
 
-        self.waiting = waiting
+        self.turns = turns
         self.under_way: dict[Any, _Begun] = {}
-        self._client, self._work, self._store = cluster.client, work, store
+        self._cluster, self._client = cluster, cluster.client
+        self._work, self._store = work, store
+        self._overdue: set[Any] = set()
+        self._killed: set[Any] = set()
         self._lost: Counter[int] = Counter()
         self._losses_allowed = int(dask.config.get("distributed.scheduler.allowed-failures"))
+        self._short_of_memory: set[int] = set()
+
+    def end_overdue(self, seats: Mapping[str, Seat]) -> None:
+        """End the workers of folds that have taken too long."""
+        limit, now = self._cluster.fold_timeout_s, time.monotonic()
+        if not limit:
+            return
+        overdue = {
+            future: begun.address
+            for future, begun in self.under_way.items()
+            if now - begun.at > limit and self._is_there(begun, seats) and not future.done()
+        }
+        if overdue:
+            self._overdue |= set(overdue)
+            self.turns.end(sorted(set(overdue.values())), seats)
 
     def take_back(
         self, seats: Mapping[str, Seat]
     ) -> Iterator[FoldRecord | tuple[FoldTask, BaseException]]:
         """Take back the folds of workers that are gone; yield those that are over for it."""
-        for future, begun in list(self.under_way.items()):
-            seat = seats.get(begun.address)
-            if future.done() or (seat and seat.process == begun.process):
-                continue
+        lost = {
+            future: begun
+            for future, begun in self.under_way.items()
+            if not self._is_there(begun, seats) and (future in self._killed or not future.done())
+        }
+        overran = {begun.process for future, begun in lost.items() if future in self._overdue}
+        for future, begun in lost.items():
             task = self.under_way.pop(future).task
             self._client.cancel([future])
-            self._lost[task.fold_id] += 1
             if published := self._store.read(task.fold_id, task.key):
                 yield published  # its last breath
-            elif self._lost[task.fold_id] > self._losses_allowed:
-                told = f"{self._lost[task.fold_id]} workers were lost under it; out of memory?"
-                yield task, RuntimeError(told)
+            elif begun.process in overran and future not in self._overdue:
+                told = "fold %d shared a worker with one that took too long, and is begun again"
+                _log.warning(told, task.fold_id)
+                self.turns.again(task)
             else:
-                self.waiting.appendleft(task)
-                told = "worker %s was lost under fold %d, which is begun again"
-                _log.warning(told, begun.address, task.fold_id)
+                yield from self._count_loss(begun, future in self._overdue)
+
+    def _count_loss(self, begun: _Begun, overdue: bool) -> Iterator[tuple[FoldTask, BaseException]]:
+        """Let a fold that cost a worker begin again, or give it up."""
+        task = begun.task
+        self._lost[task.fold_id] += 1
+        if self._lost[task.fold_id] <= self._losses_allowed:
+            told = "worker %s was lost under fold %d, which is begun again"
+            if overdue:
+                told = "worker %s was ended as fold %d took too long, which is begun again"
+            _log.warning(told, begun.address, task.fold_id)
+            self.turns.again_alone(task)
+            return
+        were = "worker was" if self._lost[task.fold_id] == 1 else "workers were"
+        how = self._cluster.how_lost(begun.process, overdue=overdue)
+        told = f"{self._lost[task.fold_id]} {were} lost under it, the last {how}"
+        yield task, RuntimeError(told)
 
     def hand_out(self, seats: Mapping[str, Seat]) -> Iterator[tuple[FoldTask, str]]:
-        """Give the longest folds to the workers with most room while there is; yield who got."""
+        """Give folds to workers that have room while there is; yield who got which."""
         busy = Counter(begun.address for begun in self.under_way.values())
-        room = {at: seat.slots - busy[at] for at, seat in seats.items() if seat.open}
-        while self.waiting and room and max(room.values()) > 0:
-            address = max(room, key=room.__getitem__)
-            room[address] -= 1
-            task = self.waiting.popleft()
+        taken = {begun.address for begun in self.under_way.values() if begun.alone}
+        for task, address, alone in self.turns.share_out(seats, busy, taken):
             future = self._client.submit(
                 self._work,
                 task,
@@ -135,12 +173,13 @@ class _Dispatch:
                 pure=False,
                 workers=[address],
             )
-            self.under_way[future] = _Begun(task, address, seats[address].process)
+            process = seats[address].process
+            self.under_way[future] = _Begun(task, address, process, time.monotonic(), alone)
             yield task, address
 
     def finished(self) -> Iterator[Any]:
         """Wait a little for folds to finish; yield the outcomes of those that have."""
-        from distributed import wait
+        from distributed import KilledWorker, wait
 
         if not self.under_way:
             time.sleep(_POLL_SECONDS)
@@ -155,5 +194,28 @@ class _Dispatch:
                 outcome = error or future.result(timeout=_GATHER_SECONDS)
             except TimeoutError:
                 continue  # its worker was lost just now, and the outcome with it
-            task = self.under_way.pop(future).task
-            yield (task, error) if error else outcome
+            if isinstance(error, KilledWorker):
+                self._killed.add(future)  # Dask saw it first; `take_back` knows what to do
+                continue
+            begun = self.under_way.pop(future)
+            if isinstance(error, MemoryError):
+                yield from self._short(begun, error)
+            else:
+                yield (begun.task, error) if error else outcome
+
+    def _short(self, begun: _Begun, error: MemoryError) -> Iterator[tuple[FoldTask, BaseException]]:
+        """Let a fold that found too little memory begin once more, or give it up."""
+        task = begun.task
+        if task.fold_id in self._short_of_memory:
+            yield task, given_up(task, error, f"worker {begun.address}")
+            return
+        told = "memory ran out under fold %d, which is tried once more, alone on a fresh worker"
+        _log.warning(told, task.fold_id)
+        self._short_of_memory.add(task.fold_id)
+        self.turns.again_alone(task, fresh=True)
+
+    def _is_there(self, begun: _Begun, seats: Mapping[str, Seat]) -> bool:
+        """Say whether the process a fold was handed to is still there, and not told to end."""
+        seat = seats.get(begun.address)
+        same = seat is not None and seat.process == begun.process
+        return same and begun.process not in self.turns.ended

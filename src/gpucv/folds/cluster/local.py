@@ -1,17 +1,22 @@
 """A cluster of worker processes on this machine, for as long as folds run.
 
 Scheduler, workers and their dashboards listen on the loopback address only, on ports the
-system picks.
+system picks. Other users of the machine reach that address too, so scheduler and workers ask
+for a certificate, which is made for this cluster and kept in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import resource
+import signal
 import tempfile
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import EnvironmentFaultError
+from gpucv.folds.cluster.certificates import temporary_security
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +32,18 @@ _QUIET = logging.CRITICAL
 """Every stop is logged as a mishap, and a fold that fails says so itself."""
 
 
-_RESTART_SECONDS = 300
+_FILES, _FILES_PER_WORKER = 40, 12
+"""Open in this process: measured 21, and 10 for each worker, before a fold's files."""
+_SEMAPHORES = "/dev/shm"
+_SEMAPHORE_BYTES = 1 << 15
+"""Six semaphores for each worker were counted, of a page each."""
+
+_SETTINGS = {
+    # A lost worker's successor loads CUDA before it answers; after this long it is given up.
+    "distributed.deploy.lost-worker-timeout": 300,
+    # What fits is planned; a worker told to pause keeps what it has, and might wait for ever.
+    "distributed.worker.memory.pause": False,
+}
 
 
 @contextlib.contextmanager
@@ -42,18 +58,61 @@ def local_client(placement: Placement) -> Iterator[Any]:
     import dask
     from distributed import Client
 
+    _must_have_room(placement.processes)
     on_gpus = placement.device == "cuda" and placement.processes > 1
     start = _gpu_cluster if on_gpus else _cpu_cluster
     try:
-        cluster = start(placement)
+        with dask.config.set(_SETTINGS):  # which worker processes are given as they start
+            cluster = start(placement)
     except (OSError, RuntimeError, ValueError) as error:
         hint = 'execution.device = "cuda:0"' if on_gpus else 'backend = "threads"'
         msg = f"cannot start {placement.processes} Dask workers here: {error}; use {hint}"
         raise EnvironmentFaultError(msg) from error
-    # A lost worker's successor loads CUDA before it answers; after this long it is given up.
-    patient = {"distributed.deploy.lost-worker-timeout": _RESTART_SECONDS}
-    with dask.config.set(patient), cluster, Client(cluster) as client:
+    with dask.config.set(_SETTINGS), cluster, Client(cluster) as client:
+        client.register_plugin(_left_to_the_run())
         yield client
+
+
+def _must_have_room(processes: int) -> None:
+    """Refuse what Dask would wait for without an end: workers that lack sockets or semaphores.
+
+    Raises
+    ------
+    EnvironmentFaultError
+    """
+    hint = 'or use execution.backend = "threads"'
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    needed = _FILES + _FILES_PER_WORKER * processes
+    if files != resource.RLIM_INFINITY and files < needed:
+        msg = (
+            f"cannot start {processes} Dask workers here: they take some {needed} open files, and "
+            f"{files} are allowed; raise that (ulimit -n {max(needed, 1024)}), {hint}"
+        )
+        raise EnvironmentFaultError(msg)
+    with contextlib.suppress(OSError):  # a system that keeps semaphores elsewhere
+        shared = os.statvfs(_SEMAPHORES)
+        free = shared.f_bavail * shared.f_frsize
+        if shared.f_blocks and free < _SEMAPHORE_BYTES * (processes + 1):
+            msg = (
+                f"cannot start {processes} Dask workers here: {_SEMAPHORES} has {free:,} bytes "
+                f"free, too few for their semaphores; make it larger, {hint}"
+            )
+            raise EnvironmentFaultError(msg)
+
+
+def _left_to_the_run() -> Any:
+    """Return what makes workers ignore Ctrl-C, also those started anew.
+
+    A terminal sends it to every process of the command. It is for the run to end its workers:
+    interrupted by themselves they lose folds, and tell of it in tracebacks.
+    """
+    from distributed import WorkerPlugin
+
+    class LeftToTheRun(WorkerPlugin):
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    return LeftToTheRun()
 
 
 def _cpu_cluster(placement: Placement) -> Any:
@@ -63,9 +122,11 @@ def _cpu_cluster(placement: Placement) -> Any:
         n_workers=placement.processes,
         threads_per_worker=placement.folds_per_process,
         processes=True,
+        memory_limit=1 / placement.processes,  # by itself Dask would go by threads, not by folds
         host=_HOST,
         dashboard_address=_DASHBOARD,
         worker_dashboard_address=_DASHBOARD,
+        security=temporary_security(),
         silence_logs=_QUIET,
     )
 
@@ -95,5 +156,6 @@ def _gpu_cluster(placement: Placement) -> Any:
         host=_HOST,
         dashboard_address=_DASHBOARD,
         worker_dashboard_address=_DASHBOARD,
+        security=temporary_security(),
         silence_logs=_QUIET,
     )

@@ -1,4 +1,4 @@
-"""Which workers may take folds, and how many each at once."""
+"""Which workers may take folds, how many each at once, and which are given up."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import DeviceUnavailableError, EnvironmentFaultError
-from gpucv.folds.cluster import survey
+from gpucv.folds.cluster import heartbeats, survey
 from gpucv.folds.cluster.connection import connected
+from gpucv.folds.cluster.heartbeats import Heartbeats, MemorySample
 from gpucv.folds.cluster.local import local_client
 from gpucv.folds.cluster.worker import samples_here
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gpucv.folds.placement import Placement
     from gpucv.machine import Sample
@@ -25,6 +26,8 @@ __all__ = ["Cluster", "Seat", "open_cluster"]
 
 NO_WORKER_SECONDS = 900
 """How long a run goes on without a single worker, before it ends and says so."""
+_END_SECONDS = 20
+"""How long a worker process may take to end; Dask's nanny kills it after 4."""
 
 _log = logging.getLogger("gpucv.folds")
 
@@ -41,11 +44,14 @@ class Seat:
         Folds it may run at once.
     open : bool
         Whether it takes work now; Dask pauses workers short of memory.
+    renewable : bool
+        Whether something (Dask's nanny) starts the process again when it ends.
     """
 
     process: str
     slots: int
     open: bool
+    renewable: bool
 
 
 @dataclass(slots=True)
@@ -60,29 +66,36 @@ class Cluster:
         Path or URL of the feature table, which a worker must be able to read.
     remote : bool
         Whether the workers are somebody else's, and so need a look at.
+    fold_timeout_s : float
+        How long a fold may take; 0 for as long as it likes.
     """
 
     client: Any
     placement: Placement
     table: str
     remote: bool
+    fold_timeout_s: float = 0
     _fit: dict[str, bool] = field(default_factory=dict)
     _why_not: str = ""
     _last_seen: float = field(default_factory=time.monotonic)
     _told_alone: bool = False
+    _heartbeats: Heartbeats = field(default_factory=Heartbeats)
+    _memory: dict[str, MemorySample] = field(default_factory=dict)
+    _given_up: set[str] = field(default_factory=set)
 
     def seats(self) -> dict[str, Seat]:
         """Return the workers fit to run folds that are here now, by address.
 
         One that joined since the last call is asked what it has; where it cannot take part
-        a warning says why, and it takes no fold.
+        a warning says why, and it takes no fold. One that has been silent for long is given
+        up: it is none of those returned, and ended if that can be done.
 
         Raises
         ------
         EnvironmentFaultError
             If the scheduler is lost, or no worker has been here for `NO_WORKER_SECONDS`.
         """
-        workers = survey.workers_of(self.client)
+        workers = self._heard_from(survey.workers_of(self.client))
         fresh = [at for at, worker in workers.items() if _process(worker) not in self._fit]
         if fresh:
             self._look_at({address: workers[address] for address in fresh})
@@ -91,6 +104,7 @@ class Cluster:
                 process=_process(worker),
                 slots=min(self.placement.folds_per_process, worker["nthreads"]),
                 open=worker["status"] == "running",
+                renewable=bool(worker["nanny"]),
             )
             for address, worker in workers.items()
             if self._fit.get(_process(worker))
@@ -137,6 +151,58 @@ class Cluster:
             return {str(workers[address]["name"]): told for address, told in seen.items()}
         return {}
 
+    def how_lost(self, process: str, *, overdue: bool) -> str:
+        """Return how a worker process was lost: ended for a fold that overran, or by itself."""
+        if overdue:
+            limit = f"{self.fold_timeout_s:g} s (execution.fold_timeout_s)"
+            return f"ended as the fold took more than {limit}"
+        return f"with {self._memory[process]}" if process in self._memory else "without a word"
+
+    def end(self, addresses: Sequence[str]) -> None:
+        """End worker processes, whatever they are doing; a nanny starts each again.
+
+        One without a nanny, or whose nanny does not answer, is struck off the scheduler's list;
+        a warning says so.
+
+        Raises
+        ------
+        EnvironmentFaultError
+            If the scheduler is lost.
+        """
+
+        async def at_once() -> dict[str, str]:
+            ended: dict[str, str] = await self.client.scheduler.restart_workers(
+                workers=list(addresses),
+                timeout=_END_SECONDS,
+                wait_for_workers=False,
+                on_error="return",
+                stimulus_id=f"gpucv-end-{time.time()}",
+            )
+            return ended
+
+        try:
+            ended = self.client.sync(at_once, callback_timeout=3 * _END_SECONDS)
+        except (OSError, TimeoutError) as lost:
+            raise survey.scheduler_lost() from lost
+        for address, how in ended.items():
+            if how != "OK":
+                told = "worker %s takes no more folds, and nothing here starts it again"
+                _log.warning(told, address)
+
+    def _heard_from(self, workers: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Return the workers that are not silent; give up those that have just become so."""
+        at = {_process(worker): address for address, worker in workers.items()}
+        beats = {process: workers[address]["last_seen"] for process, address in at.items()}
+        silent = self._heartbeats.silent(beats)
+        for process, address in at.items():
+            self._memory[process] = MemorySample.of(workers[address], self.placement.device)
+        for process in silent - self._given_up:
+            told = "worker %s has not been heard from for %g s: it is ended"
+            _log.warning(told, workers[at[process]]["name"], heartbeats.SILENT_SECONDS)
+            self._given_up.add(process)
+            self.end([at[process]])
+        return {a: worker for a, worker in workers.items() if _process(worker) not in silent}
+
     def _takes(self, facts: Mapping[str, Any]) -> bool:
         return self.placement.device == "cpu" or survey.trains_on_gpu(facts)
 
@@ -146,7 +212,7 @@ class Cluster:
             self._fit |= {_process(worker): True for worker in workers.values()}
             return
         for address, answer in survey.ask(self.client, list(workers), self.table).items():
-            if isinstance(answer, OSError):
+            if isinstance(answer, OSError) and not isinstance(answer, TimeoutError):
                 continue  # gone again, or not yet ready: the next look tells
             name, process = str(workers[address]["name"]), _process(workers[address])
             try:
@@ -197,7 +263,7 @@ def open_cluster(execution: ExecutionSpec, placement: Placement, table: str) -> 
     """
     remote = bool(execution.scheduler)
     with connected(execution) if remote else local_client(placement) as client:
-        cluster = Cluster(client, placement, table, remote)
+        cluster = Cluster(client, placement, table, remote, execution.fold_timeout_s)
         if remote:
             cluster.must_be_fit()
         yield cluster

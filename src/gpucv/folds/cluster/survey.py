@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import EnvironmentFaultError
-from gpucv.folds.cluster.connection import connected, open_to_others, scheduler_address
+from gpucv.folds.cluster.connection import connected, exposures, scheduler_address
 from gpucv.folds.cluster.skew import skew_between
 from gpucv.folds.cluster.worker import facts_here
 from gpucv.folds.resources import Resources, WorkerFacts
 from gpucv.machine import Gpu, package_versions
-from gpucv.traces import Note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +42,8 @@ def survey_cluster(execution: ExecutionSpec) -> Resources:
         If the scheduler does not answer, no worker joins it, one lacks gpucv, or those
         that would run folds have other libraries than this process or than each other.
     """
+    for exposure in exposures(execution):
+        _log.warning("%s", exposure)
     with connected(execution) as client:
         workers = first_workers(client)
         answers = ask(client, list(workers), "")
@@ -50,12 +52,10 @@ def survey_cluster(execution: ExecutionSpec) -> Resources:
     any_gpu = any(trains_on_gpu(each) for each in facts.values())
     device: Device = "cuda" if any_gpu and execution.device != "cpu" else "cpu"
     must_agree(facts, device)
-    warning = open_to_others(execution.scheduler)
     slots = {names[address]: int(worker["nthreads"]) for address, worker in workers.items()}
     return Resources(
         workers=tuple(_worker_facts(name, slots[name], each) for name, each in facts.items()),
         scheduler=scheduler_address(execution.scheduler),
-        notes=(Note("open_scheduler", warning, 1, "info"),) if warning else (),
     )
 
 
@@ -80,7 +80,8 @@ def workers_of(client: Any) -> dict[str, dict[str, Any]]:
 def scheduler_lost() -> EnvironmentFaultError:
     """Return the fault of a scheduler that is gone, or answers no more."""
     return EnvironmentFaultError(
-        "the Dask scheduler was lost; finished folds are kept: resume the run"
+        "the Dask scheduler was lost; finished folds are kept: resume the run with --scheduler "
+        "and the address of another, or '' for this machine alone"
     )
 
 
@@ -111,16 +112,25 @@ def first_workers(client: Any) -> dict[str, dict[str, Any]]:
 
 
 def ask(client: Any, addresses: Sequence[str], table: str) -> dict[str, Any]:
-    """Return what each worker says of itself, or the exception that came instead."""
+    """Return what each worker says of itself, or the exception that came instead.
+
+    One that says nothing in time is no sign of a lost scheduler: its own disk may stall.
+    """
+
+    async def one(address: str) -> Any:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                found = await client.run(facts_here, table, workers=[address], on_error="return")
+        except TimeoutError:
+            return TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s")
+        return found[address]
 
     async def all_at_once() -> dict[str, Any]:
-        found: dict[str, Any] = await client.run(
-            facts_here, table, workers=list(addresses), on_error="return"
-        )
-        return found
+        told = await asyncio.gather(*map(one, addresses))
+        return dict(zip(addresses, told, strict=True))
 
     try:
-        answers: dict[str, Any] = client.sync(all_at_once, callback_timeout=_ANSWER_SECONDS)
+        answers: dict[str, Any] = client.sync(all_at_once, callback_timeout=2 * _ANSWER_SECONDS)
     except (OSError, TimeoutError) as lost:
         raise scheduler_lost() from lost
     return answers
@@ -139,6 +149,8 @@ def must_answer(answer: Any, name: str) -> dict[str, Any]:
     version = package_versions()["gpucv"]
     if isinstance(answer, dict):
         told = f"cannot say what it has ({answer['fault']}); look into its log"
+    elif isinstance(answer, TimeoutError):
+        told = f"gave {answer}; look into its log, and whether its disks answer"
     elif isinstance(answer, OSError):
         told = f"was lost ({answer}); run again"
     else:

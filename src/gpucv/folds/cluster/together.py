@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from gpucv.errors import EnvironmentFaultError
 from gpucv.folds.cluster.survey import scheduler_lost
+from gpucv.folds.memory import given_up
 from gpucv.predictors.distributed import Share, close_tracker, open_tracker
 from gpucv.runs import FoldRecord
 
@@ -49,6 +50,10 @@ RETURN_SECONDS = 30
 """How long a lost worker is waited for: with as many as before, results are the same bits."""
 GRACE_SECONDS = 120
 """How long the other parts may take to notice that one is lost, before they are ended."""
+OPEN_PORTS = (
+    "while workers train together, XGBoost listens on every network of their hosts, unencrypted: "
+    "whoever connects can stop the run or falsify its sums; let a firewall keep others out"
+)
 _POLL_SECONDS = 0.5
 _GATHER_SECONDS = 30
 
@@ -77,12 +82,12 @@ def run_together(
     Raises
     ------
     EnvironmentFaultError
-        If the scheduler is lost, or all workers are for long, or some worker hangs and
-        cannot be restarted.
+        If the scheduler is lost, or all workers are for long.
     """
     from distributed import Lock
 
     turn = Lock("gpucv-train-together")
+    _log.warning("%s", OPEN_PORTS)
     try:
         for task in tasks:
             with turn:
@@ -95,9 +100,10 @@ def run_together(
 
 def _fold(cluster: Cluster, work: Work, task: FoldTask, store: FoldStore) -> Any:
     """Train one fold, again where a worker was lost under it."""
-    parts = 0
-    for _ in range(LOSSES_ALLOWED + 1):
-        seats = _gathered(cluster, parts)
+    parts, losses, short = 0, 0, False
+    ended: set[str] = set()
+    while True:
+        seats = _gathered(cluster, parts, ended)
         # A part without a single row would be a worker that only costs sums.
         places = sorted(seats)[: max(1, task.n_train)]
         parts = len(places)
@@ -108,11 +114,22 @@ def _fold(cluster: Cluster, work: Work, task: FoldTask, store: FoldStore) -> Any
             return first
         if published := store.read(task.fold_id, task.key):
             return published  # the last breath of the first worker
-        if None not in outcomes:
+        error = next((each for each in outcomes if isinstance(each, MemoryError)), None)
+        if None in outcomes:
+            losses += 1
+            if losses > LOSSES_ALLOWED:
+                told = f"{losses} workers were lost under it, the last {gang.how_lost(outcomes)}"
+                return task, RuntimeError(told)
+            _log.warning("a worker was lost under fold %d, which is begun again", task.fold_id)
+        elif error is None:
             return _failure(task, outcomes, store)
-        _log.warning("a worker was lost under fold %d, which is begun again", task.fold_id)
-    told = f"{LOSSES_ALLOWED + 1} workers were lost under it; out of memory?"
-    return task, RuntimeError(told)
+        elif short:
+            return task, given_up(task, error, "fresh workers")
+        else:
+            told = "memory ran out under fold %d, which is tried once more on fresh workers"
+            _log.warning(told, task.fold_id)
+            short, ended = True, {seat.process for seat in seats.values()}
+            cluster.end(places)
 
 
 def _succeeded(outcome: Any) -> bool:
@@ -136,11 +153,15 @@ def _failure(task: FoldTask, outcomes: Sequence[Any], store: FoldStore) -> Any:
     return store.publish(told, None)
 
 
-def _gathered(cluster: Cluster, before: int) -> Mapping[str, Seat]:
-    """Return the workers that are here, after a while for as many as before to be."""
+def _gathered(cluster: Cluster, before: int, ended: set[str]) -> Mapping[str, Seat]:
+    """Return the workers that are here, after a while for as many as before to be.
+
+    Processes that were told to end are not among them.
+    """
     until = time.monotonic() + RETURN_SECONDS
     while True:
-        seats = {place: seat for place, seat in cluster.seats().items() if seat.open}
+        here = cluster.seats()
+        seats = {at: seat for at, seat in here.items() if seat.open and seat.process not in ended}
         if seats and (len(seats) >= before or time.monotonic() > until):
             return seats
         time.sleep(_POLL_SECONDS)
@@ -155,6 +176,7 @@ class _Gang:
         self._seats = seats
         self._first = next(iter(seats))
         self._port = 0
+        self._overdue = False
 
     def train(self, work: Work, task: FoldTask, attempts: int) -> list[Any]:
         """Return what each part returned or raised, in order; None of a worker that is lost."""
@@ -186,10 +208,16 @@ class _Gang:
             self._disband()
         return outcomes
 
+    def how_lost(self, outcomes: Sequence[Any]) -> str:
+        """Return how the first of the workers was lost that have no outcome."""
+        seat = list(self._seats.values())[outcomes.index(None)]
+        return self._cluster.how_lost(seat.process, overdue=self._overdue)
+
     def _follow(self, begun: Mapping[Any, tuple[int, str]], outcomes: list[Any]) -> None:
         """Wait until every part has ended or lost its worker, and write down how."""
         waiting = dict(begun)
         broken, patience = False, math.inf
+        limit = time.monotonic() + (self._cluster.fold_timeout_s or math.inf)
         while waiting:
             ended = self._ended(list(waiting))
             for future, outcome in ended:
@@ -202,9 +230,11 @@ class _Gang:
             if not broken and (lost or not all(_went_well(outcome) for _, outcome in ended)):
                 broken, patience = True, time.monotonic() + GRACE_SECONDS
                 self._disband()  # or those that wait to meet would wait on
-            if waiting and time.monotonic() > patience:
-                self._end([place for _, place in waiting.values()])
-                patience = math.inf
+            if waiting and time.monotonic() > min(limit, patience):
+                self._overdue |= time.monotonic() > limit
+                # Sums of GPUs are NCCL's, which may wait for a lost process for ever.
+                self._cluster.end([place for _, place in waiting.values()])
+                limit = patience = math.inf
 
     def _without_worker(self, waiting: Mapping[Any, tuple[int, str]]) -> list[Any]:
         """Return the futures whose worker is gone, or another process by now."""
@@ -234,23 +264,6 @@ class _Gang:
         port, self._port = self._port, 0
         if port:
             self._client.run(close_tracker, port, workers=[self._first], on_error="ignore")
-
-    def _end(self, places: list[str]) -> None:
-        """Restart workers whose part does not notice that another is lost.
-
-        On GPUs sums are NCCL's, which may wait for a lost process for ever.
-        """
-        try:
-            told = self._client.restart_workers(places, raise_for_error=False)
-        except ValueError as error:  # whoever started them did so without a nanny
-            told = dict.fromkeys(places, str(error))
-        stuck = [place for place, how in told.items() if how not in ("OK", "removed")]
-        if stuck:
-            msg = (
-                f"workers {', '.join(stuck)} hang after another was lost ({told[stuck[0]]}); "
-                "finished folds are kept: restart them and resume the run"
-            )
-            raise EnvironmentFaultError(msg)
 
 
 def _went_well(outcome: Any) -> bool:

@@ -78,4 +78,7 @@ def run_on_worker(
             return record
     if delivery.exchange is not None:
         return delivery.exchange.deposit(record, arrays)
-    return FoldStore(Path(delivery.root)).publish(record, arrays)
+    store = FoldStore(Path(delivery.root))
+    if not store.expects(task.fold_id, task.key):
+        return record  # this worker outlived its run, and another has its folder, or nobody
+    return store.publish(record, arrays)

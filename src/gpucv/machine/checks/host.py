@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpucv.machine.checks.check import fault, ok, warn
-from gpucv.machine.host import cpu_count, cpu_name, free_memory_bytes, memory_bytes
+from gpucv.machine.host import cpu_count, cpu_name, expanded, free_memory_bytes, memory_bytes
 from gpucv.machine.packages import CUPY, installed
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def host_checks() -> Iterator[Check]:
     if not sys.getfilesystemencoding().lower().startswith("utf"):
         told = f"file names are {sys.getfilesystemencoding()}, not UTF-8"
         yield warn("text", told, "set LC_ALL=C.UTF-8")
-    home = Path(os.environ.get("CUPY_CACHE_DIR") or Path("~").expanduser())
+    home = Path(os.environ.get("CUPY_CACHE_DIR") or expanded("~"))
     if installed(CUPY) and not os.access(home, os.W_OK):
         mend = "set CUPY_CACHE_DIR to a folder of yours"
         yield warn("home", f"CuPy cannot keep compiled kernels: {home} is not writable", mend)
@@ -57,7 +57,11 @@ def _memory() -> Check:
 
 
 def _disk() -> Iterator[Check]:
-    folders = {"folder": Path.cwd()}
+    folders = {}
+    try:
+        folders["folder"] = Path.cwd()
+    except FileNotFoundError:
+        yield fault("folder", "the current folder was removed", "go to another folder")
     try:
         folders["temp"] = Path(tempfile.gettempdir())
     except FileNotFoundError:

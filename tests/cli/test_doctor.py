@@ -123,6 +123,7 @@ def test_two_xgboosts_at_once_are_refused(gpucv: Command, installed: Callable[..
     assert fault["mend"].startswith("run pip uninstall -y xgboost-cpu xgboost,")
 
 
+@pytest.mark.fault(10)
 def test_a_gpu_asked_for_and_absent_is_refused_before_data_is_read(
     gpucv: Command, study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,7 +187,7 @@ def test_vidurs_rows_faster_than_light_are_those_of_the_data_sheets(
             "experiment": "source_file",
             "where": {"op": op},
         },
-        "features": {"columns": ["m", "bytes"]},
+        "features": {"columns": ["bytes"]},
         "schemes": [{"name": "lomo", "hold_out": "model"}],
     }
     target = target_of(audit_study(study_from_dict(study, base=shared_data)), "latency_us")

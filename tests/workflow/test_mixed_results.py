@@ -58,7 +58,9 @@ def test_a_run_planned_otherwise_is_not_resumed_and_keeps_its_folds(
     root = run().path
     before = done_files(root)
     monkeypatch.setattr("gpucv.folds.plan.PROTOCOL", 2)
-    with pytest.raises(RunError, match=r"plans other folds than .*plan\.csv lists"):
+    with pytest.raises(
+        RunError, match=r"plans other folds than .*plan\.csv: of 4 then and 4 now, 0 are"
+    ):
         gpucv.resume(root)
     assert done_files(root) == before
 

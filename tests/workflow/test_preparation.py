@@ -13,7 +13,8 @@ from gpucv.errors import (
 )
 from gpucv.machine import Gpu, ResolvedDevice
 from gpucv.study import study_from_dict
-from gpucv.workflow import preparation, prepare
+from gpucv.workflow import preparation, prepare, start
+from gpucv.workflow.execution import Silent
 from gpucv.workflow.preparation import locate_steps
 
 if TYPE_CHECKING:
@@ -239,3 +240,13 @@ def test_a_gpu_that_fails_at_the_features_is_told_in_one_line(
     told = "cannot be computed on the GPU: CuPy failed to load libnvrtc.so.13: .*gpucv doctor"
     with pytest.raises(EnvironmentFaultError, match=told):
         prepared()
+
+
+def test_a_prepared_study_that_has_run_is_not_run_again_without_its_rows(
+    prepared: Prepare, tmp_path: Path
+) -> None:
+    ready = prepared()
+    start(ready, out=tmp_path / "once", progress=Silent())
+    with pytest.raises(StudyError, match="prepare it again"):
+        start(ready, out=tmp_path / "twice", progress=Silent())
+    assert not (tmp_path / "twice").exists()

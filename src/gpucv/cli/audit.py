@@ -95,7 +95,9 @@ def _audited(
 
 def _keep_what_was_read(out: Path, read: Iterable[str]) -> None:
     """Refuse to write the page over what it was made from."""
-    if any(out.resolve() == Path(name).expanduser().resolve() for name in read):
+    from gpucv.machine import expanded
+
+    if any(out.resolve() == expanded(name).resolve() for name in read):
         msg = f"--out {out} is what is audited; name another file"
         raise StudyError(msg)
 

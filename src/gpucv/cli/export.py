@@ -164,7 +164,7 @@ def _tell(manifest: Manifest, out: Path) -> None:
         size = f"{entry.model_files.json_.bytes:,} bytes"
         line = f"{entry.id}: {entry.trees} trees, {size}; held-out MAPE: {scores or 'not known'}"
         print(visible(line))
-    print(out)
+    print(visible(str(out)))
 
 
 def _export_blis(subject: Subject, out: Path, options: BlisOptions, *, json: bool) -> int:
@@ -172,6 +172,7 @@ def _export_blis(subject: Subject, out: Path, options: BlisOptions, *, json: boo
     import pandas as pd
 
     from gpucv.cli.output import print_json
+    from gpucv.cli.visible import visible, visible_lines
     from gpucv.export.blis import blis_entry, write_blis
     from gpucv.traces import read_steps
 
@@ -190,6 +191,6 @@ def _export_blis(subject: Subject, out: Path, options: BlisOptions, *, json: boo
         found = [{**entry.item(), "held_out_mape": entry.mape} for entry in entries]
         print_json({"out": str(out), "models": found})
     else:
-        print(snippet, end="")
-        print(out)
+        print(visible_lines(snippet), end="")
+        print(visible(str(out)))
     return 0

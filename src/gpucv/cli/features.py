@@ -26,6 +26,7 @@ def features(
     gpucv features study.toml --out features.parquet
     """
     from gpucv.cli.output import print_json, say, tell_notes
+    from gpucv.cli.visible import visible
     from gpucv.study import load_study
     from gpucv.workflow.feature_file import write_features
 
@@ -36,5 +37,5 @@ def features(
         print_json({"out": str(out), "rows": written.rows, "features": written.names})
     else:
         say(f"{written.rows:,} rows x {len(written.names)} features", quiet=output.quiet)
-        print(out)
+        print(visible(str(out)))
     return 0

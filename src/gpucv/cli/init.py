@@ -26,6 +26,7 @@ def init(
     gpucv init
     gpucv init studies/h3.toml
     """
+    from gpucv.cli.visible import visible
     from gpucv.runs import atomic_write
 
     if path.is_dir():
@@ -35,5 +36,5 @@ def init(
         raise StudyError(msg)
     template = resources.files("gpucv.study").joinpath("template.toml")
     atomic_write(path, template.read_text(encoding="utf-8"))
-    print(path)
+    print(visible(str(path)))
     return 0

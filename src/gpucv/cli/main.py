@@ -9,14 +9,15 @@ import contextlib
 import inspect
 import logging
 import os
-import signal
 import sys
 import textwrap
+import threading
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gpucv._version import __version__
+from gpucv.cli.interrupts import Terminated, interruptible
 from gpucv.cli.visible import say, visible
 from gpucv.errors import GpucvError
 
@@ -42,6 +43,11 @@ _COMMANDS = {
     "features": ("features:features", "Write a study's feature table."),
     "import": ("import_:import_", "Turn another system's files into one table."),
     "synth": ("synth:synth", "Simulate the embedded study's step table, at any size."),
+    "certificate": (
+        "certificate:certificate",
+        "Make a certificate that keeps others off a Dask cluster.",
+    ),
+    "bench": ("bench:bench", "Measure how many rows per second this machine trains."),
     "doctor": ("doctor:doctor", "Say what this machine has and what is wrong with it."),
     "completion": ("completion:completion", "Print what makes a shell complete gpucv's words."),
 }
@@ -92,21 +98,20 @@ def root_help() -> str:
     return "\n".join((*head, *lines, "", more, "", _CODES))
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as batch systems send it: treated as an interrupt, with its own exit code."""
-
-
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
-    signal.signal(signal.SIGTERM, _terminate)
     _open_streams()
-    with _log_told():
+    with interruptible(), _log_told():
         code = _flush(_run(argv))
-    if code in (130, 143):
-        # Folds under way hold threads that cannot be stopped; everything finished is on disk.
-        sys.stderr.flush()
-        os._exit(code)
+        if code in (130, 143) or _folds_under_way():
+            # Folds under way hold threads that cannot be stopped; what is finished is on disk.
+            sys.stderr.flush()
+            os._exit(code)
     sys.exit(code)
+
+
+def _folds_under_way() -> bool:
+    return any(thread.name.startswith("gpucv-fold") for thread in threading.enumerate())
 
 
 def _open_streams() -> None:
@@ -200,7 +205,3 @@ def _complain(message: str, code: int) -> int:
 
 def _command(words: Sequence[str]) -> str:
     return f"{words[0]} " if words and words[0] in _COMMANDS else ""
-
-
-def _terminate(signum: int, frame: Any) -> NoReturn:
-    raise Terminated

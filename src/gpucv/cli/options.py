@@ -51,6 +51,10 @@ class ExecutionOptions:
         str | None,
         Parameter(help="Running Dask scheduler: address or file; '' for this machine alone."),
     ] = None
+    tls: Annotated[
+        Path | None,
+        Parameter(help="What gpucv certificate made for that scheduler, if it is tls://."),
+    ] = None
     exchange: Annotated[
         str | None,
         Parameter(help="Folder or URL shared with workers that do not see the run folder."),
@@ -58,10 +62,15 @@ class ExecutionOptions:
 
     def overrides(self) -> tuple[str, ...]:
         """Return these options as ``key=value`` overrides."""
+        from gpucv.machine import expanded
+
         device = [] if self.device is None else [f"execution.device={self.device}"]
         scheduler = [] if self.scheduler is None else [f"execution.scheduler={self.scheduler!r}"]
+        # Written down whole: a run may be resumed from another folder.
+        pem = [] if self.tls is None else [str(expanded(self.tls).absolute())]
+        tls = [f"execution.tls.{part}={file!r}" for file in pem for part in ("ca", "cert", "key")]
         exchange = [] if self.exchange is None else [f"execution.exchange={self.exchange!r}"]
-        return (*device, *scheduler, *exchange)
+        return (*device, *scheduler, *tls, *exchange)
 
 
 @Parameter(name="*")

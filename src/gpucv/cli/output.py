@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gpucv.cli.progress import choose_progress
-from gpucv.cli.visible import say
+from gpucv.cli.visible import say, visible_json
 from gpucv.runs import to_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = [
 
 def print_json(value: Any) -> None:
     """Print one JSON object and nothing else to stdout."""
-    sys.stdout.write(to_json(value))
+    sys.stdout.write(visible_json(to_json(value)))
 
 
 def tell_notes(notes: Iterable[Note], *, quiet: bool = False) -> None:

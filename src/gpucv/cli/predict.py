@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,6 +76,7 @@ def _print(
 ) -> None:
     """Print the rows, or where they are; or one object with all of it."""
     from gpucv.cli.output import print_json
+    from gpucv.cli.visible import visible, visible_lines
 
     if json:
         print_json(
@@ -89,7 +91,9 @@ def _print(
             }
         )
     else:
-        print(told if out is None else out, end="" if out is None else "\n")
+        # A file or a pipe gets every byte of a name; a terminal must not obey it.
+        rows = visible_lines(told) if sys.stdout.isatty() else told
+        print(rows if out is None else visible(str(out)), end="" if out is None else "\n")
 
 
 def _rows(frame: pd.DataFrame, predictions: Predictions) -> pd.DataFrame:

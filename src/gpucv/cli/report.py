@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gpucv.report import ReportInput
     from gpucv.runs import RunLayout
 
-__all__ = ["load_report_input", "recorded_report_input", "report"]
+__all__ = ["load_report_input", "recorded_report_input", "report", "write_report"]
 
 
 def report(
@@ -41,6 +42,7 @@ def report(
     """
     from gpucv.cli.output import print_json, say
     from gpucv.report import print_report, render_json
+    from gpucv.workflow.rendering import from_others
 
     if (run is None) == (from_recorded is None):
         raise StudyError("name a run folder, or --from-recorded FOLDS.csv IMPORTANCE.csv")
@@ -49,11 +51,12 @@ def report(
     else:
         assert from_recorded is not None
         report_input = recorded_report_input(*from_recorded)
-    written = _write(report_input, run, out)
-    if output.json:
-        print_json(render_json(report_input))
-    else:
-        print_report(report_input, full=True)
+    with contextlib.nullcontext() if run is None else from_others(run):
+        written = write_report(report_input, run, out)
+        if output.json:
+            print_json(render_json(report_input))
+        else:
+            print_report(report_input, full=True)
     for path in written:
         say(f"wrote {path}", quiet=output.quiet)
     return 0
@@ -70,11 +73,12 @@ def load_report_input(run: Path) -> ReportInput:
         The folder is not a finished run, or a file in it is damaged.
     """
     from gpucv.workflow import Result
-    from gpucv.workflow.rendering import report_input
+    from gpucv.workflow.rendering import from_others, report_input
 
     if not run.is_dir():
         raise StudyError(f"{run}: no such run folder")
-    return report_input(Result.load(run))
+    with from_others(run):
+        return report_input(Result.load(run))
 
 
 def recorded_report_input(folds_csv: Path, importance_csv: Path) -> ReportInput:
@@ -106,18 +110,17 @@ def recorded_report_input(folds_csv: Path, importance_csv: Path) -> ReportInput:
     )
 
 
-def _write(report: ReportInput, run: Path | None, out: Path | None) -> list[Path]:
+def write_report(report: ReportInput, run: Path | None, out: Path | None) -> list[Path]:
     """Write the findings and the page; for recorded results their tables as well."""
     from gpucv.report import render_findings, render_page
-    from gpucv.runs import RunLayout, atomic_write, read_manifest, run_lock, write_manifest
+    from gpucv.runs import FoldStore, RunLayout, atomic_write, replace_outputs, run_lock
 
     page, findings = render_page(report), render_findings(report)
     if run is not None and out is None:
         layout = RunLayout(run)
         with run_lock(run):
-            atomic_write(layout.findings, findings)
-            atomic_write(layout.page, page)
-            write_manifest(layout, read_manifest(layout))
+            FoldStore(run).sweep()
+            replace_outputs(layout, {layout.findings: findings, layout.page: page})
         return [layout.findings, layout.page]
     if out is None:
         return []

@@ -62,14 +62,14 @@ def plan(
 
 
 def train(prepared: PreparedStudy, out: Path, output: OutputOptions) -> Result:
-    """Run the folds; where that is interrupted, say how to finish them."""
+    """Run the folds; where that is interrupted, or the machine fails, say how to finish them."""
     from gpucv.cli.output import choose_progress, say
     from gpucv.runs import RunLayout
     from gpucv.workflow import start
 
     try:
         return start(prepared, out=out, progress=choose_progress(quiet=output.quiet))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EnvironmentFaultError):
         if RunLayout(out).manifest.exists():
             say(f"to finish this run: gpucv resume {shlex.quote(str(out))}")
         raise
@@ -104,6 +104,7 @@ def print_result(result: Result) -> None:
     """Print a run's tables and verdict, and where its files are."""
     from rich.console import Console
 
+    from gpucv.cli.visible import visible
     from gpucv.report import render_terminal
     from gpucv.runs import RunLayout
     from gpucv.workflow.rendering import report_input
@@ -111,7 +112,9 @@ def print_result(result: Result) -> None:
     console = Console()
     console.print(render_terminal(report_input(result), width=console.width, full=False))
     layout = RunLayout(result.path)
-    print(f"\nfindings  {layout.findings}\nreport    {layout.page}\ntables    {layout.folds_csv}")
+    print(f"\nfindings  {visible(str(layout.findings))}")
+    print(f"report    {visible(str(layout.page))}")
+    print(f"tables    {visible(str(layout.folds_csv))}")
 
 
 def summary(result: Result) -> dict[str, object]:

@@ -138,6 +138,7 @@ def _tell(result: Result, folds: Sequence[TunedFold], *, json: bool) -> None:
     """Print what tuning gained, and the predictors the folds agree on."""
     from gpucv.cli.output import print_json
     from gpucv.cli.run import summary
+    from gpucv.cli.visible import visible, visible_lines
     from gpucv.runs import RunLayout
 
     layout = RunLayout(result.path)
@@ -148,8 +149,10 @@ def _tell(result: Result, folds: Sequence[TunedFold], *, json: bool) -> None:
         return
     _print_tables(folds)
     if agreed:
-        print(f"\n{agreed}\ntuned     {layout.tuned}")
-    print(f"findings  {layout.findings}\nreport    {layout.page}")
+        print(visible_lines(f"\n{agreed}"))
+        print(visible(f"tuned     {layout.tuned}"))
+    print(visible(f"findings  {layout.findings}"))
+    print(visible(f"report    {layout.page}"))
 
 
 def _print_tables(folds: Sequence[TunedFold]) -> None:

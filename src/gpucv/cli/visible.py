@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 
-__all__ = ["say", "visible"]
+__all__ = ["say", "visible", "visible_json", "visible_lines"]
 
 
 def visible(text: str) -> str:
@@ -14,6 +15,21 @@ def visible(text: str) -> str:
     An escape sequence in the name of a model would otherwise reach the terminal.
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def visible_lines(text: str) -> str:
+    """Return `text` with its line breaks, every other control character spelled out."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def visible_json(text: str) -> str:
+    """Return JSON `text` that reads back the same, control characters as their escapes."""
+    return "\n".join(
+        line
+        if line.isprintable()
+        else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
+        for line in text.split("\n")
+    )
 
 
 def say(message: str, *, quiet: bool = False) -> None:

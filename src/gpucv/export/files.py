@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import DataError, EnvironmentFaultError, shown
-from gpucv.runs.layout import atomic_folder, sync
+from gpucv.runs.disk import atomic_folder, sync
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

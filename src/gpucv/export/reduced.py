@@ -166,7 +166,7 @@ def run_again(
             msg = f"no fold of predictor {spec.title!r} finished: {records[0].error}"
             raise DataError(msg)
         FoldStore(root).gather_predictions(records, root / "predictions.parquet")
-        predictions = pd.read_parquet(root / "predictions.parquet")
+        predictions = pd.read_parquet(root / "predictions.parquet", page_checksum_verification=True)
     scored = [(record.scheme, record.scores["test_mape"]) for record in finished]
     return FoldScores(means_by_scheme(scored), predictions)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gpucv.workflow.result import Result
 
-__all__ = ["DIFFERENCE_COLUMNS", "differences"]
+__all__ = ["DIFFERENCE_COLUMNS", "differences", "settings_by_key"]
 
 DIFFERENCE_COLUMNS = ("run", "about", "what", "baseline", "value", "refused")
 """A row per difference. `refused` is whether it makes the runs answer different questions."""
@@ -120,7 +120,7 @@ class _Facts:
     def settings(self) -> dict[str, Any]:
         """Return every setting of the study that is named nowhere else, by its key."""
         study = {k: v for k, v in self._study.items() if k not in ("data", "execution")}
-        return dict(_flat(study))
+        return dict(settings_by_key(study))
 
     def versions(self) -> dict[str, Any]:
         versions = self.manifest["machine"].get("versions", {})
@@ -147,13 +147,13 @@ def _gpu(gpu: Any) -> str:
 def _study(layout: RunLayout) -> dict[str, Any]:
     try:
         return tomllib.loads(layout.study.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         msg = f"cannot read {layout.study}: {reason}; is this a run folder?"
         raise RunError(msg) from error
 
 
-def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
+def settings_by_key(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
     """Yield a study's settings as ``predictors.0.params.max_depth``, as --set names them."""
     if isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
@@ -163,4 +163,4 @@ def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
         yield key, value
         return
     for name, item in items:
-        yield from _flat(item, f"{key}.{name}" if key else str(name))
+        yield from settings_by_key(item, f"{key}.{name}" if key else str(name))

@@ -20,7 +20,7 @@ from gpucv.analysis import (
     verdicts_json,
 )
 from gpucv.analysis.collect import collect_tables
-from gpucv.errors import EnvironmentFaultError
+from gpucv.errors import EnvironmentFaultError, StudyError
 from gpucv.folds import RunRequest, plan_rows, run_folds
 from gpucv.report import render_findings, render_page, render_timeline
 from gpucv.report.csv import csv_text
@@ -38,12 +38,14 @@ from gpucv.runs import (
     to_json,
     write_manifest,
 )
+from gpucv.runs.disk import remove_file
 from gpucv.study import LoadedStudy, Study, load_study, study_from_dict, study_to_toml
+from gpucv.traces.memory import give_arrow_memory_back
 from gpucv.workflow.consensus import consensus_toml
 from gpucv.workflow.continuity import began_training, must_be_same_study, must_be_unchanged
 from gpucv.workflow.preparation import PreparedStudy, prepare
 from gpucv.workflow.rendering import report_input
-from gpucv.workflow.result import Result
+from gpucv.workflow.result import Result, read_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,10 +130,23 @@ def as_loaded(
 
 
 def start(prepared: PreparedStudy, *, out: Path | None, progress: Progress) -> Result:
-    """Make the run folder of a prepared study and run its folds."""
+    """Make the run folder of a prepared study and run its folds, once.
+
+    Raises
+    ------
+    StudyError
+        If it has run before: its rows were given up when its folds had ended.
+    """
+    if not len(prepared.table):
+        msg = "this prepared study has run, and its rows are gone; prepare it again, or resume"
+        raise StudyError(msg)
     layout = RunLayout(new_run_folder(prepared.study.name, out))
     make_folder(layout.root)
     with run_lock(layout.root):
+        if layout.manifest.exists():  # another process was faster
+            msg = f"{layout.root} is a run by now; choose another --out"
+            raise EnvironmentFaultError(msg)
+        FoldStore(layout.root).sweep()
         manifest = _found(layout, prepared)
         return _run_and_report(layout, prepared, manifest, progress, retry_failed=False)
 
@@ -187,7 +202,11 @@ def resume(
 def _found(layout: RunLayout, prepared: PreparedStudy) -> dict[str, Any]:
     """Write what a run can be resumed from, and return its manifest; or leave nothing."""
     notes = [asdict(note) for note in prepared.notes]
-    what = {**prepared.origin(), "placement": prepared.placement.to_json()}
+    what = {
+        **prepared.origin(),
+        "study": prepared.study.model_dump(mode="json", by_alias=True),
+        "placement": prepared.placement.to_json(),
+    }
     manifest = new_manifest(prepared.study.name, prepared.device, what, notes)
     try:
         make_folder(layout.folds)
@@ -195,10 +214,12 @@ def _found(layout: RunLayout, prepared: PreparedStudy) -> dict[str, Any]:
         atomic_write(layout.plan, csv_text(pd.DataFrame(plan_rows(prepared.tasks))))
         write_manifest(layout, manifest)
     except BaseException:
-        for path in (layout.study, layout.plan, layout.manifest, layout.lock_holder, layout.lock):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # what stays, a new run there takes for nothing
+            # The lock last: it is what tells these files from somebody's own.
+            for path in (layout.manifest, layout.study, layout.plan, layout.lock_holder):
+                remove_file(path)
             layout.folds.rmdir()
+            remove_file(layout.lock)
             layout.root.rmdir()
         raise
     return manifest
@@ -222,6 +243,9 @@ def _run_and_report(
     watched: dict[str, list[Sample]] = {}
     try:
         records = run_folds(request, prepared.table, progress, watched)
+        prepared.table.release()  # of 100 million rows, gigabytes that the report needs
+        give_arrow_memory_back()
+        FoldStore(layout.root).sweep()
         if samples := gpu_rows(watched, records):
             atomic_write(layout.gpu_csv, csv_text(pd.DataFrame(samples)))
         return _report(layout, prepared, manifest, records)
@@ -251,6 +275,7 @@ def _report(
         atomic_write_with(
             layout.predictions, lambda beside: store.gather_predictions(records, beside)
         )
+        give_arrow_memory_back()
     tables = _with_uncertainty(collect_tables(records), layout)
     limits = Thresholds(**prepared.study.verdict.model_dump())
     verdicts = tuple(judge(tables.folds, limits, scheme_meanings(prepared.study.schemes)))
@@ -270,6 +295,7 @@ def _report(
         (layout.coverage_csv, tables.coverage),
         (layout.outside_csv, tables.outside),
         (layout.explanations_csv, tables.explanations),
+        (layout.learning_curves_csv, tables.learning_curves),
     ):
         if frame is not None:
             atomic_write(path, csv_text(frame))
@@ -293,7 +319,7 @@ def _with_uncertainty(tables: StudyTables, layout: RunLayout) -> StudyTables:
     """Add the intervals of every error, and what prediction intervals cover."""
     if not (tables.folds["status"] == "ok").any():
         return tables
-    predictions = pd.read_parquet(layout.predictions)
+    predictions = read_predictions(layout.predictions)
     return replace(
         tables,
         intervals=interval_table(tables.folds, predictions),

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
-import os
-import platform
 import shlex
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gpucv.errors import RunError, StudyError
 from gpucv.report.cells import clean
-from gpucv.runs import RunLayout, read_json, read_manifest
+from gpucv.runs import RunLayout, lock_holder, read_json, read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,7 +104,7 @@ def _listed(path: Path) -> ListedRun:
         verdict = _verdict(layout)
     except RunError as error:
         return ListedRun(str(path), fault=str(error), size_bytes=size)
-    holder = _holder(layout)
+    holder = lock_holder(path)
     status = _status(str(manifest["status"]), holder)
     return ListedRun(
         path=str(path),
@@ -137,32 +134,6 @@ def _finish(path: Path, status: str, failed: int) -> str:
     if status in ("interrupted", "stopped"):
         return f"gpucv resume {shlex.quote(str(path))}"
     return f"gpucv resume {shlex.quote(str(path))} --retry-failed" if failed else ""
-
-
-def _holder(layout: RunLayout) -> str:
-    """Return who says to be writing the folder, unless that process of this machine is gone.
-
-    The lock itself is left alone: to try it is to hold it, and a run that begins in that
-    moment would be refused.
-    """
-    try:
-        said = json.loads(layout.lock_holder.read_text(encoding="utf-8"))
-        pid, host = int(said["pid"]), str(said["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-    if host == platform.node() and not _is_alive(pid):
-        return ""
-    return f"process {pid} on {host}"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True  # somebody else's
-    except (OSError, OverflowError):
-        return False
-    return True
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

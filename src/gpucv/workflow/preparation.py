@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpucv.analysis import scheme_meanings
 from gpucv.errors import EnvironmentFaultError, StudyError
-from gpucv.features import FeatureTable, build_table
+from gpucv.features import FeatureTable, build_table, empty_features
 from gpucv.folds import (
     FoldTask,
     Placement,
@@ -114,6 +114,7 @@ def prepare(loaded: LoadedStudy, limit: int | None = None) -> PreparedStudy:
     located = locate_steps(loaded)
     rows = read_rows(located, limit)
     table = _features(rows.frame, located, device, resources)
+    empty = empty_features(table.X, table.feature_names)
     tasks = plan_folds(study, table, device.device)
     placement = place(tasks, TableShape.of(table), study.execution, resources, device)
     if table.device is not None and (
@@ -129,7 +130,7 @@ def prepare(loaded: LoadedStudy, limit: int | None = None) -> PreparedStudy:
         table=table,
         tasks=trained(tasks, table, placement.training),
         sources=rows.sources,
-        notes=(*rows.notes, *resources.notes),
+        notes=(*rows.notes, *empty),
         synthetic=rows.synthetic,
         audit=rows.audit,
         limit=limit,

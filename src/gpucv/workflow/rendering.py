@@ -1,18 +1,49 @@
-"""What a rendering of a finished run is made from."""
+"""What a rendering of a finished run is made from, and whose fault it is if there is none."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from gpucv.errors import RunError, clipped
 from gpucv.report import FoldFailure, ReportInput
 from gpucv.report.csv import read_csv
 from gpucv.runs import FoldStore, RunLayout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from gpucv.runs import FoldRecord
     from gpucv.workflow.result import Result
 
-__all__ = ["report_input"]
+__all__ = ["from_others", "report_input"]
+
+
+@contextlib.contextmanager
+def from_others(*folders: Path) -> Iterator[None]:
+    """Refuse run folders whose tables read well, one by one, and do not fit together.
+
+    Not for a run just made: there such a thing is a fault of gpucv, and must look like one.
+
+    Raises
+    ------
+    RunError
+        In place of what went wrong in making something of them.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = clipped(" ".join(f"{type(error).__name__}: {error}".split()))
+        named = " or ".join(map(str, folders))
+        msg = (
+            f"the tables of {named} do not fit together ({what}; GPUCV_DEBUG=1 shows where); "
+            "run the study again"
+        )
+        raise RunError(msg) from error
 
 
 def report_input(result: Result) -> ReportInput:

@@ -17,6 +17,7 @@ from gpucv.analysis import (
     IMPORTANCE_COLUMNS,
     INTERVAL_COLUMNS,
     LATER_FOLD_COLUMNS,
+    LEARNING_CURVE_COLUMNS,
     NEXT_ROW_COLUMNS,
     OPTIONAL_FOLD_COLUMNS,
     OUTSIDE_COLUMNS,
@@ -31,20 +32,21 @@ from gpucv.analysis import (
     schemes_from_json,
     thresholds_from_json,
 )
-from gpucv.errors import RunError
+from gpucv.errors import RunError, clipped
 from gpucv.report.csv import read_csv
 from gpucv.report.notebook import render_cell
 from gpucv.report.story import SYNTHETIC, TRIAL
 from gpucv.runs import RunLayout, read_json, read_manifest
 from gpucv.runs.layout import sha256_of
 from gpucv.traces.audit import Audit
+from gpucv.traces.memory import give_arrow_memory_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-__all__ = ["Result"]
+__all__ = ["Result", "read_predictions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,9 @@ class Result:
             coverage=_if_written(layout.coverage_csv, COVERAGE_COLUMNS, manifest),
             outside=_if_written(layout.outside_csv, OUTSIDE_COLUMNS, manifest),
             explanations=_if_written(layout.explanations_csv, EXPLANATION_COLUMNS, manifest),
+            learning_curves=_if_written(
+                layout.learning_curves_csv, LEARNING_CURVE_COLUMNS, manifest
+            ),
         )
         limits = thresholds_from_json(read_json(layout.verdict))
         schemes = schemes_from_json(manifest.get("schemes"))
@@ -165,6 +170,11 @@ class Result:
         """One row per fold and feature: SHAP values and permutation importance, held out."""
         return self.tables.explanations
 
+    @property
+    def learning_curves(self) -> pd.DataFrame | None:
+        """One row per fold and round looked at; None without ``evaluate = "curve"``."""
+        return self.tables.learning_curves
+
     @cached_property
     def errors(self) -> pd.DataFrame:
         """One row per fold and part of its held-out rows: quantiles, and scale against shape."""
@@ -197,17 +207,16 @@ class Result:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per held-out step of every fold, in the target's unit."""
-        import pandas as pd
-
         path = RunLayout(self.path).predictions
         if not path.exists():
             msg = f"{path} is missing: no fold of this run finished"
             raise RunError(msg)
         _must_be_as_written(path, self.manifest)
         try:
-            return pd.read_parquet(path)
+            return read_predictions(path)
         except (OSError, ValueError) as error:
-            msg = f"cannot read {path}: {error}; run: gpucv resume {self.path}"
+            reason = clipped(" ".join(str(error).split()))
+            msg = f"cannot read {path}: {reason}; run: gpucv resume {self.path}"
             raise RunError(msg) from error
 
     @cached_property
@@ -277,3 +286,17 @@ def _must_be_as_written(path: Path, manifest: dict[str, Any]) -> None:
     if path.exists() and written is not None and sha256_of(path) != written:
         msg = f"{path} was changed since the run wrote it; run: gpucv resume {path.parent}"
         raise RunError(msg)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read ``predictions.parquet`` column by column, so that its rows are never there twice."""
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    columns = {}
+    for name in pq.read_schema(path).names:
+        columns[name] = pq.read_table(
+            path, columns=[name], page_checksum_verification=True
+        ).to_pandas()[name]
+        give_arrow_memory_back()
+    return pd.DataFrame(columns, copy=False)

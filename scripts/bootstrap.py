@@ -6,7 +6,7 @@ download against the hashes of the lock. Where neither works, one sentence says 
 A complete .venv is left alone. One that is half made, or of another lock, another extra or
 another folder is removed and made anew: keep nothing in it that cannot be installed again.
 
-Usage: python3 scripts/bootstrap.py [--extra cpu|cuda12|cuda13] [--group test|lint|docs]...
+Usage: python3 scripts/bootstrap.py [--extra cpu|cuda12|cuda13] [--group test|lint|docs|bench]...
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 # What each extra downloads, where that is worth a word before it starts.
 EXTRAS = {"cpu": "", "cuda12": "about 3.4 GB", "cuda13": "about 2.6 GB"}
-GROUPS = ("test", "lint", "docs")
+GROUPS = ("test", "lint", "docs", "bench")
 STAMP = "gpucv-setup.json"
 # Settings of the user's shell that would send packages elsewhere or refuse the editable install.
 UNWANTED = {"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}

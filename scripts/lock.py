@@ -1,8 +1,8 @@
 """Write the lock: requirements/*.txt, every package pinned and hashed.
 
 One file per extra (cpu, cuda12, cuda13), each complete by itself, and one per group of tools
-(test, lint, docs, build), which go on top of any extra; all of them for Linux on Python 3.11 and
-newer.
+(test, lint, docs, bench, build), which go on top of any extra; all of them for Linux on Python
+3.11 and newer.
 RAPIDS pins pandas and dask tightly, so the cuda12 set is solved first and binds the others: what
 CI tests on a CPU is what a GPU node runs.
 
@@ -21,7 +21,7 @@ from pathlib import Path
 __all__ = ["GROUPS", "disagreements", "main", "pins"]
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = ("test", "lint", "docs", "build")
+GROUPS = ("test", "lint", "docs", "bench", "build")
 
 # What is asked for, and the file it is bound by; the order is the order of solving.
 STEPS: tuple[tuple[str, list[str], str | None], ...] = (
@@ -31,6 +31,7 @@ STEPS: tuple[tuple[str, list[str], str | None], ...] = (
     ("test", ["--group", "test"], "cpu"),
     ("lint", ["--group", "lint"], "cpu"),
     ("docs", ["--group", "docs"], "cpu"),
+    ("bench", ["--group", "bench"], "cpu"),
     ("build", ["--group", "build"], "cpu"),
 )
 OPTIONS = [

@@ -11,6 +11,7 @@ import pytest
 
 import gpucv
 from gpucv.errors import EnvironmentFaultError
+from gpucv.runs import find_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("size", [500, 4_000, 20_000])
 def test_a_file_that_may_not_grow_ends_the_run_and_it_resumes(
     size: int,
@@ -53,6 +55,7 @@ def test_a_file_that_may_not_grow_ends_the_run_and_it_resumes(
     with largest_file(size), pytest.raises(EnvironmentFaultError, match="File too large"):
         gpucv.run(study, out=root)
     assert not list(tmp_path.rglob("*.tmp"))
+    assert not root.exists() or find_damage(root) == []
     if (root / "manifest.json").exists():
         gpucv.resume(root)
     else:
@@ -60,6 +63,7 @@ def test_a_file_that_may_not_grow_ends_the_run_and_it_resumes(
     assert results_of(root) == undisturbed
 
 
+@pytest.mark.fault(14)
 def test_a_full_disk_ends_the_run_and_it_resumes_when_there_is_room(
     study: dict[str, Any],
     small_disk: Path,
@@ -72,15 +76,18 @@ def test_a_full_disk_ends_the_run_and_it_resumes_when_there_is_room(
     with pytest.raises(EnvironmentFaultError, match="No space left on device"):
         gpucv.run(study, out=root)
     assert not list(small_disk.rglob("*.tmp"))
+    assert find_damage(root) == []
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     gpucv.resume(root)
     assert results_of(root) == undisturbed
 
 
+@pytest.mark.fault(16)
 def test_a_read_only_disk_is_refused_before_anything_runs(
     study: dict[str, Any], small_disk: Path
 ) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(EnvironmentFaultError, match="is not a writable folder; choose another"):
+    with pytest.raises(EnvironmentFaultError, match="is not a writable folder; choose") as caught:
         gpucv.run(study, out=small_disk / "run")
+    assert caught.value.exit_code == 4

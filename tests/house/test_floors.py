@@ -16,6 +16,7 @@ FLOORS = {
     "gpucv._version": 0,
     "gpucv.errors": 0,
     "gpucv.schema": 0,
+    "gpucv.injection": 0,
     "gpucv.machine": 1,
     "gpucv.catalog": 1,
     "gpucv.study": 1,
@@ -33,8 +34,9 @@ FLOORS = {
     "gpucv.report": 8,
     "gpucv.export": 8,
     "gpucv.workflow": 9,
-    "gpucv.cli": 10,
-    "gpucv": 11,  # `import gpucv` offers what the floors below made
+    "gpucv.benchmark": 10,
+    "gpucv.cli": 11,
+    "gpucv": 12,  # `import gpucv` offers what the floors below made
 }
 # Neighbours that may be imported, importer first: a study file adds to the catalog.
 NEIGHBOURS = {("gpucv.study", "gpucv.catalog")}

@@ -20,6 +20,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "xgboost": (
         "gpucv.predictors.gbdt",
         "gpucv.predictors.matrices",
+        "gpucv.predictors.trainers",
+        "gpucv.predictors.fused",
         "gpucv.predictors.paged",
         "gpucv.predictors.distributed",
         "gpucv.machine.probe_program",
@@ -28,6 +30,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "dask": ("gpucv.folds.cluster",),
     "distributed": ("gpucv.folds.cluster",),
     "dask_cuda": ("gpucv.folds.cluster",),
+    "cryptography": ("gpucv.folds.cluster",),
     # Splitters, and Vidur's regressors: what they score is theirs only if scikit-learn fits them.
     "sklearn": ("gpucv.splits", "gpucv.predictors.vidur"),
     "optuna": ("gpucv.pipelines.search",),

@@ -25,20 +25,20 @@ def make(*arguments: str) -> str:
 
 def targets() -> set[str]:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    return set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_target_a_document_names_exists(document: str) -> None:
     text = (REPOSITORY / document).read_text(encoding="utf-8")
     # In code only: prose may say "make sure".
-    code = re.findall(r"`make ([a-z]+)|^ *make ([a-z]+)", text, flags=re.MULTILINE)
+    code = re.findall(r"`make ([a-z-]+)|^ *make ([a-z-]+)", text, flags=re.MULTILINE)
     assert {first or second for first, second in code} <= targets()
 
 
 def test_the_contributors_guide_names_the_targets_to_work_with() -> None:
     text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert {"test", "lint", "lock", "setup"} <= set(re.findall(r"make ([a-z]+)", text))
+    assert {"test", "lint", "lock", "setup"} <= set(re.findall(r"make ([a-z-]+)", text))
 
 
 def test_every_target_is_phony_and_helped() -> None:

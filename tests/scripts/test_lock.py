@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 EXTRAS = ["cpu", "cuda12", "cuda13"]
-GROUPS = ["test", "lint", "docs", "build"]
+GROUPS = ["test", "lint", "docs", "bench", "build"]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -120,7 +120,7 @@ def test_an_extra_installs_one_xgboost(extra: str, python: str) -> None:
 def test_two_locks_that_disagree_are_named(script: Callable[[str], Any], tmp_path: Path) -> None:
     for name, numpy in {"cpu": "2.4.6", "cuda12": "2.4.6", "lint": "2.5.0"}.items():
         (tmp_path / f"{name}.txt").write_text(f"numpy=={numpy} ; python_version > '3' \\\n")
-    for name in ("test", "docs", "build"):
+    for name in ("test", "docs", "bench", "build"):
         (tmp_path / f"{name}.txt").write_text("")
     faults = script("lock").disagreements(tmp_path)
     assert len(faults) == 2

@@ -12,7 +12,7 @@ BOOTSTRAP := $(PYTHON) scripts/bootstrap.py $(if $(EXTRA),--extra $(EXTRA))
 CHECKED := src scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test docs signatures bench bench-long lint lock clean
+.PHONY: help setup study test coverage docs signatures bench bench-long lint lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,10 +23,13 @@ setup: ## make .venv with .venv/bin/gpucv in it (EXTRA=cpu, cuda12 or cuda13)
 study: setup ## run the embedded study (OUT=folder)
 	$(BIN)/gpucv run examples/h3-generalization.toml $(if $(OUT),--out "$(OUT)")
 
-test: ## run the tests with coverage (ARGS="tests/splits -k lomo", JOBS=1)
+test: ## run the tests (ARGS="tests/splits -k lomo", JOBS=1)
 	@$(BOOTSTRAP) --group test
-	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) \
-	  --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist worksteal) $(ARGS)
+
+# Apart from the tests: tracing every line takes a good part of their time.
+coverage: ARGS += --cov --cov-report=term:skip-covered
+coverage: test ## run the tests, and list the lines that none of them meets
 
 docs: ## build the documentation into build/docs (begin at index.html)
 	@$(BOOTSTRAP) --group docs

@@ -34,6 +34,7 @@ _LASTING = (
     *(FileNotFoundError, PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError),
     *(ImportError, ValueError, TypeError, NotImplementedError),
 )
+"""What another try does not mend; the last is how fsspec says that a store lacks a call."""
 _LASTING_NUMBERS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 

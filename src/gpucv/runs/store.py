@@ -278,6 +278,7 @@ def _with_fold(folder: Path, record: FoldRecord) -> pa.Table:
     try:
         return _named(table, record)
     except (KeyError, ValueError, NotImplementedError) as error:
+        # The last is pyarrow's, of a column whose type cannot be cast to what it should be.
         what = clipped(" ".join(str(error).split()))
         msg = f"{folder / _PREDICTIONS} holds no predictions of this version ({what})"
         raise RunError(msg) from error
